@@ -1,0 +1,1 @@
+"""The command ``anya``: parses arguments, calls bootstrap."""

@@ -1,0 +1,1 @@
+"""The supervision tree, the registry and the event bus, on Ray."""

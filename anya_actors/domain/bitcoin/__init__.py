@@ -1,0 +1,1 @@
+"""Bitcoin's rules: amounts, transactions, scripts, addresses, blocks."""

@@ -1,0 +1,1 @@
+"""Key types and public-key encodings."""

@@ -1,0 +1,1 @@
+"""Supervision in OTP's terms: strategies, intensity windows, backoff, escalation."""

@@ -1,0 +1,1 @@
+"""The doors: parse, authenticate, authorise, map errors. No rules."""

@@ -1,0 +1,1 @@
+"""Use cases on asyncio, without Ray: load, step, commit, perform."""
