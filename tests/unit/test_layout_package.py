@@ -56,7 +56,7 @@ def parsed(path: Path) -> ast.Module:
 
 def imported(tree: ast.Module) -> set[str]:
     """The top-level packages that a module imports when it is itself imported."""
-    found = set()
+    found: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
             found.update(alias.name.split(".")[0] for alias in node.names)
