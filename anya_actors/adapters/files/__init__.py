@@ -1,0 +1,1 @@
+"""Files of the machine, and logs kept in them."""

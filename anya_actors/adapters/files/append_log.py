@@ -1,0 +1,191 @@
+"""An append log in one file: group commit, torn ends cut off, damage refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anya_actors.adapters.files.frames import (
+    HEADER_SIZE,
+    MAX_BODY_SIZE,
+    SALT_SIZE,
+    FrameIndex,
+    encode_frame,
+    header,
+    read_frame,
+    read_salt,
+    scan,
+)
+from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.domain.machine import InvalidInputError, UnavailableError
+from anya_actors.ports.append_log import DamagedLogError, LogFullError
+from anya_actors.ports.disk import Disk, File
+from anya_actors.ports.randomness import Randomness
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One ``append`` on its way to the disk."""
+
+    records: tuple[bytes, ...]
+    written: asyncio.Future[int]
+
+
+class FileAppendLog:
+    """An `AppendLog` in one file of a `Disk`. Only one may be open on a file at a time.
+
+    Appends that arrive while a sync is under way are written and synced together after it. If a
+    write or a sync fails, the file is cut back to what was synced before and the appends of that
+    group raise `LogFullError`. If it cannot even be cut, nobody knows what is on disk: these and
+    all later appends raise `UnavailableError` until the log is opened anew.
+    """
+
+    def __init__(self, name: str, file: File, salt: bytes, index: FrameIndex) -> None:
+        self._name = name
+        self._file = file
+        self._salt = salt
+        self._index = index
+        self._waiting: list[_Waiting] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._refusal: str | None = None
+
+    @classmethod
+    async def open(cls, disk: Disk, name: str, randomness: Randomness | None = None) -> FileAppendLog:
+        """Open or create the log; cut a torn end. Raises `DamagedLogError`, `LogFullError`."""
+        salt = (randomness or SystemRandomness()).token_bytes(SALT_SIZE)
+        file, salt, index = await asyncio.to_thread(_open, disk, name, salt)
+        return cls(name, file, salt, index)
+
+    def __len__(self) -> int:
+        return self._index.records
+
+    async def append(self, *records: bytes) -> int:
+        """Add records, all or nothing; they are synced when it returns.
+
+        Cancelling the caller does not take the records back.
+        """
+        if sum(map(len, records)) + 4 * len(records) > MAX_BODY_SIZE:
+            raise InvalidInputError("records", "one append takes less than 4 GiB")
+        self._refuse_if_lost()
+        if not records:
+            return self._index.records
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(records, written))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        return await written
+
+    async def read(self, start: int, limit: int) -> list[bytes]:
+        end = min(start + limit, self._index.records)
+        if start < 0 or start >= end:
+            return []
+        return await asyncio.to_thread(self._read, start, end)
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await self._writer
+        if self._refusal is None:
+            self._refusal = "it has been closed"
+            await asyncio.to_thread(self._file.close)
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                await self._write_group(group)
+        finally:
+            self._writer = None
+
+    async def _write_group(self, group: Sequence[_Waiting]) -> None:
+        try:
+            self._refuse_if_lost()
+            frames = self._encode(group)
+            await asyncio.to_thread(self._write, b"".join(frames))
+        except (LogFullError, UnavailableError) as error:
+            _refuse(group, error)
+            return
+        except BaseException as error:
+            self._refusal = f"its writer ended: {error!r}"
+            _refuse(group, UnavailableError(f"log {self._name}", self._refusal))
+            raise
+        for waiting, frame in zip(group, frames, strict=True):
+            first = self._index.records
+            self._index.add(self._index.end, len(waiting.records), self._index.end + len(frame))
+            if not waiting.written.done():
+                waiting.written.set_result(first)
+
+    def _encode(self, group: Sequence[_Waiting]) -> list[bytes]:
+        frames: list[bytes] = []
+        group_offset = offset = self._index.end
+        index = self._index.records
+        for waiting in group:
+            frames.append(encode_frame(self._salt, offset, index, group_offset, waiting.records))
+            offset += len(frames[-1])
+            index += len(waiting.records)
+        return frames
+
+    def _write(self, data: bytes) -> None:
+        """In a thread: put ``data`` on disk, or leave the file as it was."""
+        try:
+            self._file.append(data)
+            self._file.sync()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            try:
+                # After a failed sync the kernel may have dropped the pages: what lies there now
+                # says nothing about the disk.
+                self._file.truncate(self._index.end)
+            except OSError as second:
+                self._refusal = f"after a failed write ({reason}) it could not be cut back: {second.strerror}"
+                raise UnavailableError(f"log {self._name}", self._refusal) from second
+            raise LogFullError(self._name, reason) from error
+
+    def _read(self, start: int, end: int) -> list[bytes]:
+        """In a thread: records ``start`` to ``end``, each frame checked again."""
+        found: list[bytes] = []
+        while start < end:
+            offset, first = self._index.frame_of(start)
+            frame = read_frame(self._file, self._salt, offset)
+            if frame is None or frame.first_index != first:
+                raise DamagedLogError(self._name, start)
+            found.extend(frame.records[start - first : end - first])
+            start = first + len(frame.records)
+        return found
+
+    def _refuse_if_lost(self) -> None:
+        if self._refusal is not None:
+            raise UnavailableError(f"log {self._name}", self._refusal)
+
+
+def _refuse(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.written.done():
+            waiting.written.set_exception(error)
+
+
+def _open(disk: Disk, name: str, fresh_salt: bytes) -> tuple[File, bytes, FrameIndex]:
+    file = disk.open(name)
+    try:
+        salt = read_salt(file)
+        if salt is None:
+            # Records are written only after the header is synced: a file no longer than a header
+            # is one whose creation was cut short; a longer one has lost its header.
+            if file.size() > HEADER_SIZE:
+                raise DamagedLogError(name, 0)
+            file.truncate(0)
+            file.append(header(fresh_salt))
+            file.sync()
+            return file, fresh_salt, FrameIndex()
+        index = scan(file, salt, name)
+        if index.end < file.size():
+            file.truncate(index.end)
+        # The last whole group may stand in the kernel's memory alone: its writer died unsynced.
+        file.sync()
+        return file, salt, index
+    except OSError as error:
+        file.close()
+        raise LogFullError(name, error.strerror or str(error)) from error
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,98 @@
+"""A folder of the machine's file system."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from anya_actors.domain.machine import InvalidInputError
+from anya_actors.ports.state_store import StoreLockedError
+
+
+class SystemFile:
+    """One open file. Reads and writes name their offset, so threads do not disturb each other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size > 0:
+            part = os.pread(self._descriptor, size, offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def append(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            # A disk that fills up writes a part first and raises on the next call.
+            written = os.pwrite(self._descriptor, rest, self._size)
+            self._size += written
+            rest = rest[written:]
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+        self._size = size
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class SystemDisk:
+    """A `Disk` over one folder, which is made if it is not there. Files are private to the user.
+
+    A file is locked while it is open: opening it again, here or in another process, raises
+    `StoreLockedError`. The lock ends with the process, whatever kills it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def open(self, name: str) -> SystemFile:
+        path = self._path(name)
+        fresh = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fresh:
+                self._sync_folder()
+            return SystemFile(descriptor)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise StoreLockedError(name, str(path)) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def remove(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+        self._sync_folder()
+
+    def _path(self, name: str) -> Path:
+        if Path(name).name != name or name in ("", ".."):
+            raise InvalidInputError("file name", f"{name!r} is not a plain name")
+        return self._folder / name
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
