@@ -1,0 +1,152 @@
+"""The command ``anya``. Parses arguments; what a command does is imported when it runs.
+
+Exit codes: 0 done; 1 an error, named on standard error; 2 a wrong command line; 3 wrong settings;
+4 the data directory is in use; 5 the port is taken; 6 the passphrase is wrong, missing or readable
+by others; 7 no platform runs (or it is still starting); 130 interrupted or forced.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anya_actors import __version__
+
+if TYPE_CHECKING:
+    from anya_actors.config import Settings
+
+app = typer.Typer(
+    name="anya",
+    help="A durable actor platform for building on Bitcoin.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+token_app = typer.Typer(help="Access tokens for the HTTP API.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="PATH", help="Where the platform keeps everything.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="PATH", help="The settings file, anya.toml.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")]
+
+
+def main() -> None:
+    """The entry point: errors of ours end in one line and an exit code, never in a traceback."""
+    from anya_actors.domain.machine import AnyaError
+
+    try:
+        app()
+    except AnyaError as error:
+        from anya_actors.cli.faults import exit_code
+        from anya_actors.cli.output import print_error
+
+        print_error(error)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone (``anya status | head``); that is no error of ours.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _settings(data_dir: Path | None, config: Path | None, **flags: object) -> Settings:
+    from anya_actors.config import load_settings
+
+    dotted = {name.replace("__", "."): value for name, value in flags.items()}
+    return load_settings(flags={"data_dir": data_dir, **dotted}, config_file=config)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    config: Config = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port of the HTTP API; 0 takes a free one.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", metavar="ADDRESS", help="Join the Ray cluster at this address.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Start the platform; print its addresses when it is ready. Ctrl-C stops it cleanly."""
+    from anya_actors.cli.output import progress
+    from anya_actors.cli.platform import start_platform
+    from anya_actors.cli.up import run
+
+    settings = _settings(data_dir, config, api__port=port, ray__address=cluster)
+    raise typer.Exit(run(settings, progress(as_json_lines=json), start_platform))
+
+
+@app.command()
+def down(
+    data_dir: DataDir = None,
+    config: Config = None,
+    force: Annotated[bool, typer.Option("--force", help="Do not wait for what is in flight.")] = False,
+) -> None:
+    """Stop the platform of a data directory and wait until nothing of it is left."""
+    from anya_actors.cli.down import stop_platform
+
+    stop_platform(_settings(data_dir, config), force=force)
+
+
+@app.command()
+def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Show the supervision tree: every actor, its process, its restarts."""
+    from anya_actors.cli.output import for_terminal
+    from anya_actors.cli.status import show_status
+
+    show_status(_settings(data_dir, config), as_json_lines=json or not for_terminal())
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """Take the tour: a platform in a temporary directory does real work and is killed at it."""
+    from anya_actors.cli.demo.tour import take_tour
+
+    raise typer.Exit(take_tour(as_json_lines=json))
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Check whether this machine can run a platform."""
+    from anya_actors.cli.doctor import examine
+
+    raise typer.Exit(examine(_settings(data_dir, config), as_json_lines=json))
+
+
+@token_app.command("create")
+def token_create(
+    scopes: Annotated[str, typer.Option("--scopes", help="What it allows, separated by commas or spaces.")],
+    ttl: Annotated[int, typer.Option("--ttl", min=1, help="How long it is valid, in seconds.")] = 3600,
+    subject: Annotated[str, typer.Option("--subject", help="Whose token it is.")] = "cli",
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Print an access token and nothing else."""
+    from anya_actors.cli.token import create_token
+
+    wanted = tuple(scopes.replace(",", " ").split())
+    print(create_token(_settings(data_dir, config), wanted, ttl_s=ttl, subject=subject))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Ray for one platform: on this machine with settings for small ones, or a cluster that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from anya_actors.cli.faults import RayBootError
+from anya_actors.cli.instance import write_private
+from anya_actors.cli.processes import MARKER, TEMPORARY_PREFIX
+from anya_actors.config import Settings
+
+NAMESPACE: Final = "anya"
+ATTEMPTS: Final = 3
+
+# Ray's own spelling. Workers are started when actors need them, not in advance.
+_LOCAL: Final = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+
+# Unix sockets below Ray's directory have names of up to 107 bytes, so it cannot lie in the data
+# directory, whose path may be long.
+_SHORT_PLACES: Final = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a private directory there
+
+
+def make_temporary_directory() -> Path:
+    """A private directory with a short path, for Ray's sockets and logs."""
+    place = next((p for p in _SHORT_PLACES if os.access(p, os.W_OK)), None)
+    return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place))
+
+
+def prepare_environment(settings: Settings, instance: str) -> None:
+    """Set what Ray reads when it is imported and what every process of the platform inherits."""
+    token = settings.run_dir / "ray-token"
+    if not token.exists():
+        write_private(token, secrets.token_hex(32).encode())
+    os.environ.update(
+        {
+            MARKER: instance,
+            # Ray's workers name themselves in `ps`; they must not write over the mark to do it.
+            "SPT_NOENV": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        }
+    )
+    if settings.ray.address == "local":
+        # Ray's own ports listen on all interfaces and unpickle what they get: a token guards them.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        os.environ.update(_LOCAL)
+
+
+def boot_ray(settings: Settings, temp_dir: Path, *, clean_up: Callable[[], object]) -> None:
+    """Start or join Ray; on a busy machine a boot can fail, so try again after ``clean_up``.
+
+    Call on the main thread: Ray's processes die with the thread that started them. Raises
+    `RayBootError`.
+    """
+    import ray
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(**_arguments(settings, temp_dir))
+        except Exception as error:  # noqa: BLE001 - Ray raises bare Exception, RuntimeError and more
+            stop_ray()
+            clean_up()
+            if attempt == ATTEMPTS:
+                raise RayBootError(ATTEMPTS, str(error).split("\n", 1)[0]) from None
+        else:
+            return
+
+
+def stop_ray() -> None:
+    """Leave Ray; a Ray of our own ends with it."""
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+
+
+def _arguments(settings: Settings, temp_dir: Path) -> dict[str, Any]:
+    shared: dict[str, Any] = {
+        "address": settings.ray.address,
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
+    if settings.ray.address != "local":
+        return shared
+    return shared | {
+        "num_cpus": settings.ray.num_cpus,
+        "object_store_memory": settings.ray.object_store_bytes,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(temp_dir),
+    }

@@ -1,0 +1,242 @@
+"""``anya up``: the launcher. Holds the data directory, boots Ray, starts the platform, ends it all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import msgspec
+import psutil
+
+from anya_actors.cli.faults import FORCED, InterruptedStartError, UnexpectedError, exit_code
+from anya_actors.cli.instance import DataDirectory, Record, write_private
+from anya_actors.cli.output import Progress
+from anya_actors.cli.passphrase import ensure_passphrase
+from anya_actors.cli.platform import Platform, StartPlatform
+from anya_actors.cli.ports import ReservedPort
+from anya_actors.cli.processes import clear_temporary, end_all
+from anya_actors.cli.ray_boot import boot_ray, make_temporary_directory, prepare_environment, stop_ray
+from anya_actors.cli.watchdog import Watchdog
+from anya_actors.config import Settings
+from anya_actors.domain.machine import AnyaError
+
+ADMIN_SCOPES: Final = ("admin",)
+_ADMIN_TOKEN_TTL_S: Final = 24 * 3600
+_RENEW_ADMIN_TOKEN_S: Final = 8 * 3600
+
+
+class ForcedStop(BaseException):
+    """A second Ctrl-C: stop asking and end it."""
+
+
+def run(settings: Settings, progress: Progress, start: StartPlatform) -> int:
+    """Run a platform until it is told to stop or fails. Returns the exit code; prints no traceback."""
+    _stop_on_signals(_interrupt)
+    try:
+        Launcher(settings, progress, start).run()
+    except AnyaError as error:
+        progress.failed(error)
+        return exit_code(error)
+    except (KeyboardInterrupt, SystemExit):  # while it boots, Ray turns SIGTERM into SystemExit
+        progress.failed(InterruptedStartError())
+        return FORCED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: the user gets no traceback
+        _write_trace(settings)
+        reason = str(error).strip().split("\n", 1)[0]
+        progress.failed(UnexpectedError(type(error).__name__, reason))
+        return 1
+    return 0
+
+
+class Launcher:
+    """One run of one platform."""
+
+    def __init__(self, settings: Settings, progress: Progress, start: StartPlatform) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._start = start
+        self._instance = secrets.token_hex(8)
+        self._admin_token_file = settings.run_dir / "admin-token"
+
+    def run(self) -> None:
+        """Return after a stop that was asked for; raise what kept the platform from running."""
+        self._progress.stage("data-directory", f"Opening {self._settings.data_dir}")
+        api = self._settings.api
+        with DataDirectory(self._settings) as directory, ReservedPort(api.host, api.port) as door:
+            if ensure_passphrase(self._settings):
+                self._progress.stage(
+                    "passphrase",
+                    f"Made a passphrase for the HSM: {self._settings.passphrase_file}. "
+                    "Back it up: without it nobody can open the keys.",
+                )
+            self._settings = msgspec.structs.replace(
+                self._settings, api=msgspec.structs.replace(api, port=door.port)
+            )
+            self._watched(directory)
+
+    def _watched(self, directory: DataDirectory) -> None:
+        """Everything that starts processes happens here, between watchdog and clean-up."""
+        settings = self._settings
+        temp_dir = make_temporary_directory()
+        watchdog = Watchdog(self._instance, temp_dir, settings.log_dir, directory.lock)
+        forced = False
+        try:
+            self._record(directory, temp_dir, None)
+            prepare_environment(settings, self._instance)
+            self._progress.stage("ray", "Starting Ray")
+            boot_ray(settings, temp_dir, clean_up=lambda: self._end_all(watchdog))
+            asyncio.run(self._serve(directory, temp_dir))
+        except ForcedStop:
+            forced = True
+        finally:
+            _clean(lambda grace_s: self._end_all(watchdog, grace_s), forced=forced)
+            clear_temporary(temp_dir, settings.log_dir)
+            watchdog.dismiss()
+        if forced:
+            _leave_at_once(directory)
+
+    def _end_all(self, watchdog: Watchdog, grace_s: float = 2.0) -> int:
+        return end_all(self._instance, spare=(watchdog.pid, os.getpid()), grace_s=grace_s)
+
+    async def _serve(self, directory: DataDirectory, temp_dir: Path) -> None:
+        with _Stop() as stop:
+            starting = asyncio.ensure_future(self._start(self._settings, self._progress.stage))
+            if not await stop.before(starting):
+                starting.cancel()
+                await asyncio.wait([starting], timeout=5)
+                raise InterruptedStartError
+            platform = starting.result()
+            try:
+                await self._renew_admin_token(platform)
+                self._record(directory, temp_dir, platform)
+                facts = {
+                    "pid": os.getpid(),
+                    "data_dir": str(self._settings.data_dir),
+                    "admin_token_file": str(self._admin_token_file),
+                    "log_dir": str(temp_dir / "session_latest" / "logs"),
+                }
+                self._progress.ready(platform.addresses, facts)
+                await self._until_stopped(platform, stop)
+            finally:
+                self._progress.stage("stopping", "Stopping; a second Ctrl-C does not wait")
+                await stop.unless_forced(platform.stop(), self._settings.supervision.stop_timeout_s * 2)
+                self._admin_token_file.unlink(missing_ok=True)
+
+    async def _until_stopped(self, platform: Platform, stop: _Stop) -> None:
+        async def keep_token() -> NoReturn:
+            while True:
+                await asyncio.sleep(_RENEW_ADMIN_TOKEN_S)
+                with contextlib.suppress(AnyaError):  # the present one holds for hours still
+                    await self._renew_admin_token(platform)
+
+        renewing = asyncio.ensure_future(keep_token())
+        failing = asyncio.ensure_future(platform.wait_failed())
+        try:
+            if await stop.before(failing):
+                raise failing.result()
+        finally:
+            renewing.cancel()
+            failing.cancel()
+
+    async def _renew_admin_token(self, platform: Platform) -> None:
+        token = await platform.issue_token("admin", ADMIN_SCOPES, _ADMIN_TOKEN_TTL_S)
+        write_private(self._admin_token_file, token.encode())
+
+    def _record(self, directory: DataDirectory, temp_dir: Path, platform: Platform | None) -> None:
+        directory.write(
+            Record(
+                instance=self._instance,
+                pid=os.getpid(),
+                started_unix_s=psutil.Process().create_time(),
+                phase="ready" if platform else "starting",
+                temp_dir=str(temp_dir),
+                log_dir=str(self._settings.log_dir),
+                admin_token_file=str(self._admin_token_file),
+                addresses=platform.addresses if platform else None,
+            )
+        )
+
+
+class _Stop:
+    """SIGINT and SIGTERM, as something to wait for. The second one forces."""
+
+    def __enter__(self) -> _Stop:
+        self._asked, self._forced = asyncio.Event(), asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(name)
+        _stop_on_signals(_interrupt)
+
+    def _on_signal(self) -> None:
+        (self._forced if self._asked.is_set() else self._asked).set()
+
+    async def before(self, other: asyncio.Future[Any]) -> bool:
+        """Wait for ``other`` or a signal; whether ``other`` came first."""
+        asked = asyncio.ensure_future(self._asked.wait())
+        both: list[asyncio.Future[Any]] = [asked, other]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        return other.done()
+
+    async def unless_forced(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        """Let ``work`` finish, at most for its time; raise `ForcedStop` at a second signal."""
+        self._asked.set()
+        working = asyncio.ensure_future(work)
+        forced = asyncio.ensure_future(self._forced.wait())
+        both: list[asyncio.Future[Any]] = [working, forced]
+        await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        forced.cancel()
+        if self._forced.is_set():
+            working.cancel()
+            raise ForcedStop
+        if not working.done():
+            working.cancel()  # what is left is ended by its mark
+
+
+def _clean(finish: Callable[[float], int], *, forced: bool) -> None:
+    """Leave Ray, then end whatever is left. Another signal meanwhile skips the asking."""
+    try:
+        if not forced:
+            stop_ray()
+    except KeyboardInterrupt:
+        forced = True
+    _stop_on_signals(signal.SIG_IGN)
+    finish(0.0 if forced else 2.0)
+
+
+def _leave_at_once(directory: DataDirectory) -> NoReturn:
+    """Ray's own exit hooks would wait for processes that have just been killed."""
+    directory.__exit__(None, None, None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FORCED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _stop_on_signals(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, handler)
+
+
+def _write_trace(settings: Settings) -> None:
+    with contextlib.suppress(OSError):
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+        (settings.log_dir / "launcher.log").write_text(traceback.format_exc(), encoding="utf-8")
