@@ -1,0 +1,1 @@
+"""Bitcoin Core's consensus code in this process, through ``py-bitcoinkernel``."""

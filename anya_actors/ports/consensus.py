@@ -1,0 +1,80 @@
+"""The consensus rules of Bitcoin, as an engine that keeps its own view of the chain.
+
+Calls block and may take long: services make them in a thread, one mutating call at a time.
+Nothing an engine holds is durable before `ConsensusEngine.close` returns: a service keeps its
+own log of blocks and replays it into a wiped engine after an unclean stop.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from anya_actors.domain.bitcoin.block import Block
+from anya_actors.domain.bitcoin.coin import Coin
+from anya_actors.domain.bitcoin.hashes import BlockHash
+from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
+from anya_actors.domain.machine import AnyaError
+
+
+class EngineFailedError(AnyaError):
+    """The engine could not be opened, or is broken; it must be closed and opened anew."""
+
+    code = "consensus-engine-failed"
+    message = "the consensus engine failed to {}: {}"
+    remedy = "The node restarts it by itself; if it comes back, check the disk and the data directory."
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+
+
+class Standing(enum.Enum):
+    """What became of a block."""
+
+    VALID = "valid"  # checked in full, and part of the active chain
+    STORED = "stored"  # kept, on a branch with no more work than the active one, not checked in full
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one block. ``reason`` is Core's reject reason of an invalid one, else empty."""
+
+    standing: Standing
+    is_new: bool = True
+    reason: str = ""
+    detail: str = ""
+
+
+class ConsensusEngine(Protocol):
+    """One chain. After any call but `close`, `tip` is the best valid chain of the blocks given."""
+
+    def tip(self) -> tuple[BlockHash, int]:
+        """Hash and height of the active chain's last block."""
+
+    def process_block(self, block: Block) -> Verdict:
+        """Check the block, keep it if it may be valid, and follow it if it makes the best chain."""
+
+    def spent_coins(self, block_hash: BlockHash) -> tuple[tuple[Coin, ...], ...]:
+        """The coins spent by each transaction of a once connected block, the coinbase left out.
+
+        Raises `KeyError` for a block that never was connected.
+        """
+
+    def verify_scripts(self, transaction: Transaction, spent: Sequence[TxOutput]) -> None:
+        """Check every input's script under all consensus rules; ``spent`` in the inputs' order.
+
+        Raises `RejectedTransactionError`.
+        """
+
+    def close(self) -> None:
+        """Put everything on disk and release the engine; the last call."""
+
+
+class ConsensusEngines(Protocol):
+    """Opens the engine of one data directory."""
+
+    def open(self, *, wipe: bool) -> ConsensusEngine:
+        """Open it as last closed, or empty. Raises `EngineFailedError`."""
