@@ -30,7 +30,7 @@ def benchmarks() -> dict[str, str]:
     found = {}
     for path in sorted(FOLDER.rglob("*.py")):
         parts = path.relative_to(FOLDER).with_suffix("").parts
-        if path.parent == FOLDER and path.name == "__main__.py" or not is_runnable(path):
+        if (path.parent == FOLDER and path.name == "__main__.py") or not is_runnable(path):
             continue
         name = ".".join(part for part in parts if part != "__main__")
         found[name] = ".".join(("benchmarks", *parts))
