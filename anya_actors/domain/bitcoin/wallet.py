@@ -1,0 +1,275 @@
+"""The rules of one wallet: its keys, its coins, its payments, and what may be spent.
+
+One key of the HSM stands for one address (P2WPKH, BIP141); every address and every change output
+has its own. A wallet is born at the tip of the chain, because no one can have paid a key before it
+was made. What blocks do to it stands in ``wallet_blocks``; the life of a payment in ``payment``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from anya_actors.domain.bitcoin.address import p2wpkh_address
+from anya_actors.domain.bitcoin.chain_follower import ChainCursor
+from anya_actors.domain.bitcoin.events import BitcoinPaymentRequested, BitcoinWalletCreated
+from anya_actors.domain.bitcoin.hashes import Txid
+from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.payment import (
+    RESERVING,
+    Payment,
+    PaymentInput,
+    SignPayment,
+)
+from anya_actors.domain.bitcoin.payment import step as step_payment
+from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
+from anya_actors.domain.bitcoin.transaction import Outpoint
+from anya_actors.domain.bitcoin.views import AddressView, BalanceView, WalletView
+from anya_actors.domain.machine import AnyaError, Event, InvalidInputError, Step
+
+COINBASE_MATURITY: Final = 100
+"""A coinbase output may be spent by the block this many heights above its own (Core, consensus.h)."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
+
+
+class UnknownWalletError(AnyaError):
+    """No wallet of this name."""
+
+    code = "unknown-wallet"
+    message = "there is no wallet {}"
+    remedy = "Create it first, or correct its name."
+
+    def __init__(self, wallet: str) -> None:
+        super().__init__(wallet)
+
+
+class WalletExistsError(AnyaError):
+    """A wallet of this name is there already."""
+
+    code = "wallet-exists"
+    message = "the wallet {} exists already"
+    remedy = "Use it, or choose another name."
+
+    def __init__(self, wallet: str) -> None:
+        super().__init__(wallet)
+
+
+class UnknownPaymentError(AnyaError):
+    """No payment of this id."""
+
+    code = "unknown-payment"
+    message = "there is no payment {}"
+    remedy = "Use the payment_id that send answered."
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__(payment_id)
+
+
+class CoinNotSpendableError(AnyaError):
+    """A payment names a coin that is not there, not mature, or reserved by another payment."""
+
+    code = "coin-not-spendable"
+    message = "the coin {} cannot be spent now"
+    remedy = "Send the call again; it chooses among the coins that are left."
+
+    def __init__(self, outpoint: str) -> None:
+        super().__init__(outpoint)
+
+
+class WalletKey(msgspec.Struct, frozen=True):
+    """An HSM key (by name), its compressed public key, and whether it takes change."""
+
+    name: str
+    public_key: bytes
+    change: bool = False
+
+    @property
+    def script_pubkey(self) -> bytes:
+        return p2wpkh_script(hash160(self.public_key))
+
+
+class Coin(msgspec.Struct, frozen=True):
+    """An output to one of the wallet's keys in a block. ``txid`` in wire order.
+
+    ``spent_height`` and ``spent_by`` tell of the block and transaction that spent it.
+    """
+
+    txid: bytes
+    index: int
+    amount_sat: int
+    script_pubkey: bytes
+    height: int
+    coinbase: bool
+    spent_height: int | None = None
+    spent_by: bytes = b""
+
+    @property
+    def outpoint(self) -> tuple[bytes, int]:
+        return self.txid, self.index
+
+
+class PendingTransaction(msgspec.Struct, frozen=True):
+    """A transaction of the mempool that pays the wallet; ``txid`` in wire order."""
+
+    txid: bytes
+    received_sat: int
+
+
+class Wallet(msgspec.Struct, frozen=True, tag=True):
+    """One wallet. ``follow_count`` numbers the changes that the follower made."""
+
+    name: str
+    network: str
+    created_unix_ms: int
+    cursor: ChainCursor
+    keys: tuple[WalletKey, ...]
+    coins: tuple[Coin, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    pending: tuple[PendingTransaction, ...] = ()
+    follow_count: int = 0
+
+    def payment(self, payment_id: str) -> Payment:
+        """The payment of this id; raises `UnknownPaymentError`."""
+        for payment in self.payments:
+            if payment.payment_id == payment_id:
+                return payment
+        raise UnknownPaymentError(payment_id)
+
+    def reserved(self) -> dict[tuple[bytes, int], int]:
+        """The amounts of the outpoints promised to payments under way."""
+        return {
+            (spent.txid, spent.index): spent.amount_sat
+            for payment in self.payments
+            if payment.phase in RESERVING
+            for spent in payment.inputs
+        }
+
+    def spendable(self) -> list[Coin]:
+        """Coins that a new payment may spend, in a fixed order."""
+        reserved = self.reserved()
+        free = [coin for coin in self.unspent() if coin.outpoint not in reserved]
+        return sorted((coin for coin in free if self.is_mature(coin)), key=lambda coin: coin.outpoint)
+
+    def unspent(self) -> Iterable[Coin]:
+        return (coin for coin in self.coins if coin.spent_height is None)
+
+    def is_mature(self, coin: Coin) -> bool:
+        """Whether the next block may spend the coin."""
+        return not coin.coinbase or self.cursor.height + 1 - coin.height >= COINBASE_MATURITY
+
+    def key_of(self, script_pubkey: bytes) -> WalletKey | None:
+        return next((key for key in self.keys if key.script_pubkey == script_pubkey), None)
+
+
+class WalletCreated(Event, frozen=True):
+    """A wallet with its first key begins to follow the chain at ``cursor``."""
+
+    name: str
+    network: str
+    key: WalletKey
+    cursor: ChainCursor
+    created_unix_ms: int
+
+
+class AddressAdded(Event, frozen=True):
+    """The HSM made a key for a new receiving address."""
+
+    key: WalletKey
+
+
+class PaymentRequested(Event, frozen=True):
+    """A payment whose transaction has been built from spendable coins of this wallet."""
+
+    payment: Payment
+    change_key: WalletKey | None
+
+
+def check_wallet_name(name: str) -> str:
+    """The name itself if a wallet may have it; raises `InvalidInputError`."""
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise InvalidInputError("wallet", "a name has 1 to 64 of a-z, 0-9, - and _, not - or _ at an end")
+    return name
+
+
+def create(event: WalletCreated) -> Step[Wallet]:
+    wallet = Wallet(event.name, event.network, event.created_unix_ms, event.cursor, (event.key,))
+    return Step(wallet, events=(BitcoinWalletCreated(event.name, address_of(wallet, event.key)),))
+
+
+def add_address(wallet: Wallet, event: AddressAdded) -> Step[Wallet]:
+    return Step(replace(wallet, keys=(*wallet.keys, event.key)))
+
+
+def request_payment(wallet: Wallet, event: PaymentRequested) -> Step[Wallet]:
+    """Reserve the coins and owe the signatures; raises `CoinNotSpendableError`."""
+    payment = event.payment
+    spendable = {coin.outpoint for coin in wallet.spendable()}
+    for spent in payment.inputs:
+        if (spent.txid, spent.index) not in spendable:
+            raise CoinNotSpendableError(str(Outpoint(Txid(spent.txid), spent.index)))
+    keys = wallet.keys if event.change_key is None else (*wallet.keys, event.change_key)
+    promised = replace(wallet, keys=keys, payments=(*wallet.payments, payment))
+    command = SignPayment(payment.payment_id, payment.transaction, payment.inputs)
+    published = BitcoinPaymentRequested(
+        wallet.name, payment.payment_id, payment.txid_hex, payment.amount_sat, payment.fee_sat
+    )
+    return Step(promised, (command,), (published,))
+
+
+def advance_payment(wallet: Wallet, payment_id: str, event: Event) -> Step[Wallet]:
+    """Let an event happen to one payment; raises what `payment.step` raises."""
+    outcome = step_payment(wallet.payment(payment_id), event)
+    payments = tuple(
+        outcome.state if payment.payment_id == payment_id else payment for payment in wallet.payments
+    )
+    return Step(replace(wallet, payments=payments), outcome.commands, outcome.events)
+
+
+def payment_input(wallet: Wallet, coin: Coin) -> PaymentInput:
+    """The coin with the key that spends it; raises `CoinNotSpendableError` for a foreign coin."""
+    key = wallet.key_of(coin.script_pubkey)
+    if key is None:
+        raise CoinNotSpendableError(str(Outpoint(Txid(coin.txid), coin.index)))
+    return PaymentInput(coin.txid, coin.index, coin.amount_sat, key.name, key.public_key)
+
+
+def address_of(wallet: Wallet, key: WalletKey) -> str:
+    return p2wpkh_address(key.public_key, Network(wallet.network))
+
+
+def view_of(wallet: Wallet) -> WalletView:
+    return WalletView(
+        name=wallet.name,
+        network=wallet.network,
+        address=address_of(wallet, wallet.keys[0]),
+        created_unix_ms=wallet.created_unix_ms,
+        synced_height=wallet.cursor.height,
+        synced_hash=str(wallet.cursor.tip_hash),
+    )
+
+
+def address_view_of(wallet: Wallet, key: WalletKey) -> AddressView:
+    return AddressView(wallet.name, address_of(wallet, key), key.name)
+
+
+def balance_of(wallet: Wallet) -> BalanceView:
+    """The wallet's money at its tip."""
+    reserved = wallet.reserved()
+    unspent = list(wallet.unspent())
+    confirmed_sat = sum(coin.amount_sat for coin in unspent if wallet.is_mature(coin))
+    immature_sat = sum(coin.amount_sat for coin in unspent if not wallet.is_mature(coin))
+    promised = [coin for coin in unspent if coin.outpoint in reserved and wallet.is_mature(coin)]
+    return BalanceView(
+        wallet=wallet.name,
+        confirmed_sat=confirmed_sat,
+        reserved_sat=sum(coin.amount_sat for coin in promised),
+        spendable_sat=sum(coin.amount_sat for coin in wallet.spendable()),
+        immature_sat=immature_sat,
+        pending_sat=sum(pending.received_sat for pending in wallet.pending),
+        height=wallet.cursor.height,
+    )

@@ -1,0 +1,278 @@
+"""What blocks and the mempool do to a wallet. A block decides against everything we believed.
+
+Coins keep the height that made them and the height that spent them for as long as the cursor
+remembers the blocks, so disconnecting a block needs no record of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from anya_actors.domain.bitcoin.block import Block
+from anya_actors.domain.bitcoin.chain_follower import BlockRef, block_ref
+from anya_actors.domain.bitcoin.events import (
+    BitcoinTransactionConfirmed,
+    BitcoinTransactionReorged,
+    BitcoinTransactionSeen,
+)
+from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.payment import (
+    RESERVING,
+    Payment,
+    PaymentConfirmed,
+    PaymentConflicted,
+    PaymentSettled,
+    PaymentUnconfirmed,
+    Phase,
+)
+from anya_actors.domain.bitcoin.transaction import Transaction
+from anya_actors.domain.bitcoin.wallet import Coin, PendingTransaction, Wallet, advance_payment
+from anya_actors.domain.machine import Command, Event, Step, SystemEvent
+
+MAX_PENDING: Final = 1000
+"""More waiting transactions than this are not listed one by one; their blocks still count."""
+
+_IN_A_BLOCK: Final = frozenset((Phase.CONFIRMED, Phase.SETTLED))
+
+
+class ReceivedOutput(msgspec.Struct, frozen=True):
+    """An output that pays one of the wallet's keys."""
+
+    index: int
+    amount_sat: int
+    script_pubkey: bytes
+
+
+class WalletTransaction(msgspec.Struct, frozen=True):
+    """A transaction that concerns the wallet; ``spends`` are its coins (txid in wire order, index)."""
+
+    txid: bytes
+    received: tuple[ReceivedOutput, ...]
+    spends: tuple[tuple[bytes, int], ...]
+    coinbase: bool = False
+
+    @property
+    def received_sat(self) -> int:
+        return sum(output.amount_sat for output in self.received)
+
+
+class WalletBlock(msgspec.Struct, frozen=True):
+    """A block and those of its transactions that concern the wallet."""
+
+    block: BlockRef
+    transactions: tuple[WalletTransaction, ...] = ()
+
+
+class BlocksConnected(Event, frozen=True):
+    """Blocks that joined the chain, oldest first."""
+
+    blocks: tuple[WalletBlock, ...]
+
+
+class BlocksDisconnected(Event, frozen=True):
+    """Blocks that left the chain, newest first; hashes in wire order."""
+
+    hashes: tuple[bytes, ...]
+
+
+class TransactionsSeen(Event, frozen=True):
+    """Transactions of the mempool that pay the wallet."""
+
+    transactions: tuple[PendingTransaction, ...]
+
+
+class TransactionsVanished(Event, frozen=True):
+    """Transactions that left the mempool and are in no block; txids in wire order."""
+
+    txids: tuple[bytes, ...]
+
+
+class Scanner:
+    """Picks out of transactions what concerns one wallet as it stands now."""
+
+    def __init__(self, wallet: Wallet) -> None:
+        self._scripts = {key.script_pubkey for key in wallet.keys}
+        self._coins = {coin.outpoint for coin in wallet.coins}
+
+    def scan(self, transaction: Transaction) -> WalletTransaction | None:
+        """What the transaction does to the wallet, or None if nothing. Its outputs are remembered."""
+        received = tuple(
+            ReceivedOutput(index, output.amount_sat, output.script_pubkey)
+            for index, output in enumerate(transaction.outputs)
+            if output.script_pubkey in self._scripts
+        )
+        spends = tuple(
+            (bytes(spent.prevout.txid), spent.prevout.index)
+            for spent in transaction.inputs
+            if (spent.prevout.txid, spent.prevout.index) in self._coins
+        )
+        if not received and not spends:
+            return None
+        txid = bytes(transaction.txid)
+        self._coins.update((txid, output.index) for output in received)
+        return WalletTransaction(txid, received, spends, transaction.is_coinbase)
+
+    def scan_block(self, block: Block, height: int) -> WalletBlock:
+        found = (self.scan(transaction) for transaction in block.transactions)
+        return WalletBlock(block_ref(block, height), tuple(one for one in found if one is not None))
+
+
+def connect_blocks(wallet: Wallet, event: BlocksConnected) -> Step[Wallet]:
+    """Add and spend coins, confirm and settle payments; raises `BlockOutOfOrderError`."""
+    change = _Change(wallet)
+    for block in event.blocks:
+        change.connect(block)
+    change.settle_payments()
+    return change.finished()
+
+
+def disconnect_blocks(wallet: Wallet, event: BlocksDisconnected) -> Step[Wallet]:
+    """Take coins and spends of these blocks back; raises `BlockOutOfOrderError`, `ReorgTooDeepError`."""
+    change = _Change(wallet)
+    for block_hash in event.hashes:
+        change.disconnect(block_hash)
+    return change.finished()
+
+
+def see_transactions(wallet: Wallet, event: TransactionsSeen) -> Step[Wallet]:
+    known = {pending.txid for pending in wallet.pending}
+    unknown = [one for one in event.transactions if one.txid not in known]
+    unknown = unknown[: max(0, MAX_PENDING - len(wallet.pending))]
+    seen = replace(wallet, pending=(*wallet.pending, *unknown), follow_count=wallet.follow_count + 1)
+    published = [
+        BitcoinTransactionSeen(wallet.name, Txid(one.txid).hex_reversed(), one.received_sat)
+        for one in unknown
+    ]
+    return Step(seen, events=tuple(published))
+
+
+def lose_transactions(wallet: Wallet, event: TransactionsVanished) -> Step[Wallet]:
+    gone = set(event.txids)
+    pending = tuple(one for one in wallet.pending if one.txid not in gone)
+    return Step(replace(wallet, pending=pending, follow_count=wallet.follow_count + 1))
+
+
+class _Change:
+    """A wallet in the middle of one event: coins in a dictionary, effects gathered in order."""
+
+    def __init__(self, wallet: Wallet) -> None:
+        self._wallet = wallet
+        self._coins = {coin.outpoint: coin for coin in wallet.coins}
+        self._commands: list[Command] = []
+        self._events: list[SystemEvent] = []
+
+    def connect(self, block: WalletBlock) -> None:
+        self._wallet = replace(self._wallet, cursor=self._wallet.cursor.connect(block.block))
+        for transaction in block.transactions:
+            spent_sat = self._spend(transaction, block.block.height)
+            for output in transaction.received:
+                coin = Coin(
+                    transaction.txid,
+                    output.index,
+                    output.amount_sat,
+                    output.script_pubkey,
+                    block.block.height,
+                    transaction.coinbase,
+                )
+                self._coins[coin.outpoint] = coin
+            self._tell_confirmed(transaction, block.block, spent_sat)
+            self._confirm_payments(transaction, block.block.height)
+
+    def _spend(self, transaction: WalletTransaction, height: int) -> int:
+        spent_sat = 0
+        for outpoint in transaction.spends:
+            coin = self._coins.get(outpoint)
+            if coin is not None:
+                spent_sat += coin.amount_sat
+                self._coins[outpoint] = replace(coin, spent_height=height, spent_by=transaction.txid)
+        return spent_sat
+
+    def _tell_confirmed(self, transaction: WalletTransaction, block: BlockRef, spent_sat: int) -> None:
+        wallet, txid = self._wallet, Txid(transaction.txid).hex_reversed()
+        waiting = tuple(one for one in wallet.pending if one.txid != transaction.txid)
+        if len(waiting) == len(wallet.pending) and transaction.received:
+            self._events.append(BitcoinTransactionSeen(wallet.name, txid, transaction.received_sat))
+        self._wallet = replace(wallet, pending=waiting)
+        self._events.append(
+            BitcoinTransactionConfirmed(
+                wallet.name,
+                txid,
+                block.height,
+                str(BlockHash(block.hash)),
+                transaction.received_sat,
+                spent_sat,
+            )
+        )
+
+    def _confirm_payments(self, transaction: WalletTransaction, height: int) -> None:
+        spends = set(transaction.spends)
+        for payment in self._wallet.payments:
+            if payment.txid == transaction.txid:
+                if payment.phase not in _IN_A_BLOCK:
+                    self._advance(payment, PaymentConfirmed(payment.payment_id, height))
+            elif payment.phase in RESERVING and spends & payment.outpoints:
+                self._advance(payment, PaymentConflicted(payment.payment_id, transaction.txid))
+
+    def settle_payments(self) -> None:
+        """Settle what is deep enough, and let go of what lies too deep to come back."""
+        cursor = self._wallet.cursor
+        for payment in self._wallet.payments:
+            deep_enough = payment.confirmations(cursor.height) >= payment.final_confirmations
+            if payment.phase is Phase.CONFIRMED and deep_enough:
+                self._advance(payment, PaymentSettled(payment.payment_id))
+        self._coins = {
+            outpoint: coin
+            for outpoint, coin in self._coins.items()
+            if coin.spent_height is None or coin.spent_height >= cursor.oldest_height
+        }
+        self._wallet = replace(
+            self._wallet,
+            payments=tuple(_slimmed(payment, cursor.oldest_height) for payment in self._wallet.payments),
+        )
+
+    def disconnect(self, block_hash: bytes) -> None:
+        height = self._wallet.cursor.height
+        self._wallet = replace(self._wallet, cursor=self._wallet.cursor.disconnect(block_hash))
+        reorged: dict[bytes, None] = {}
+        coins: dict[tuple[bytes, int], Coin] = {}
+        for outpoint, coin in self._coins.items():
+            if coin.height == height:
+                reorged[coin.txid] = None
+                continue
+            if coin.spent_height == height:
+                reorged[coin.spent_by] = None
+                coin = replace(coin, spent_height=None, spent_by=b"")
+            coins[outpoint] = coin
+        self._coins = coins
+        self._events += [
+            BitcoinTransactionReorged(self._wallet.name, Txid(txid).hex_reversed(), height)
+            for txid in reorged
+        ]
+        for payment in self._wallet.payments:
+            if payment.height == height:
+                self._advance(payment, PaymentUnconfirmed(payment.payment_id))
+
+    def _advance(self, payment: Payment, event: Event) -> None:
+        outcome = advance_payment(self._wallet, payment.payment_id, event)
+        self._wallet = outcome.state
+        self._commands += outcome.commands
+        self._events += outcome.events
+
+    def finished(self) -> Step[Wallet]:
+        wallet = replace(
+            self._wallet,
+            coins=tuple(self._coins.values()),
+            follow_count=self._wallet.follow_count + 1,
+        )
+        return Step(wallet, tuple(self._commands), tuple(self._events))
+
+
+def _slimmed(payment: Payment, oldest_height: int) -> Payment:
+    """The payment without its bytes and inputs once no reorganisation that we follow can reach it."""
+    buried = payment.height is not None and payment.height < oldest_height
+    if payment.phase is Phase.SETTLED and buried and payment.transaction:
+        return replace(payment, transaction=b"", inputs=())
+    return payment
