@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -23,10 +23,20 @@ def _refuse_ray(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("a unit test started Ray: it belongs under tests/actors")
 
 
+@pytest.fixture
+def refuse_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Takes ``ray.init`` away, if Ray has been imported."""
+
+    def refuse() -> None:
+        if "ray" in sys.modules:
+            monkeypatch.setattr(sys.modules["ray"], "init", _refuse_ray)
+
+    return refuse
+
+
 @pytest.fixture(autouse=True)
-def _no_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if "ray" in sys.modules:
-        monkeypatch.setattr(sys.modules["ray"], "init", _refuse_ray)
+def _no_ray(refuse_ray: Callable[[], None]) -> Iterator[None]:
+    refuse_ray()
     yield
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
