@@ -69,6 +69,7 @@ class ChildAdopted(Event, frozen=True):
 
     name: str
     at_s: float
+    restarts: int = 0
 
 
 class ChildAdded(Event, frozen=True):
@@ -181,7 +182,7 @@ def _child_started(tree: Tree, event: ChildStarted) -> Outcome:
 
 
 def _child_adopted(tree: Tree, event: ChildAdopted) -> Outcome:
-    child = tree.child(event.name)
+    child = replace(tree.child(event.name), restarts=event.restarts)
     return _with(tree, replace(child, status=Status.RUNNING, running_since_s=event.at_s)), ()
 
 
@@ -213,7 +214,7 @@ def _child_stopped(tree: Tree, event: ChildStopped) -> Outcome:
 def _child_added(tree: Tree, event: ChildAdded) -> Outcome:
     if event.name in tree.children:
         raise InvalidInputError("child", f"{event.name} is in the tree already")
-    if tree.phase is not Phase.RUNNING:
+    if tree.phase not in (Phase.IDLE, Phase.RUNNING):  # idle: a restarted supervisor adopts
         raise IllegalTransitionError(tree.phase.value, "ChildAdded")
     _node(tree, event.supervisor)
     return _with(tree, Child(event.name, event.supervisor, Restart(event.restart))), ()

@@ -1,0 +1,216 @@
+"""What every actor shares: activation, a bounded mailbox, health, and errors that travel.
+
+A shell is a plain class; ``coordinator`` applies ``ray.remote``. It lives in two steps. A process
+that is only *prepared* has done what needs no store (imports, unsealing): a standby waits there.
+*Activated*, it holds the actor's store under a new epoch and serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+import ray
+import structlog
+
+from anya_actors.domain.machine import AnyaError, OverloadedError
+from anya_actors.ports.actors import Actors
+from anya_actors.ports.state_store import FencedError
+
+_log = structlog.get_logger(__name__)
+
+CONTROL = frozenset(
+    {"prepare", "activate", "identity", "location", "watch", "check_health", "drain", "leave", "service"}
+)
+"""What the supervisor alone calls."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NotServingError(AnyaError):
+    """This copy of the actor does not serve (any more); nothing was done."""
+
+    code = "not-serving"
+    message = "this copy of {} does not serve"
+    remedy = "Locate the actor again."
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(actor)
+
+
+class ActorFaultError(AnyaError):
+    """A fault in the actor's own code. Its log has the traceback under ``fault_id``."""
+
+    code = "internal-error"
+    message = "{} failed in {}; fault {}"
+    remedy = "Look for the fault's id in the actor's log, and report what you find."
+
+    def __init__(self, actor: str, method: str, fault_id: str) -> None:
+        super().__init__(actor, method, fault_id)
+
+
+class Service(Protocol):
+    """What a shell needs of its service; everything else are the service's own use cases."""
+
+    async def resume(self) -> None:
+        """Take up what a dead predecessor owed."""
+
+    async def check_health(self) -> None:
+        """Return if healthy, raise if not."""
+
+    async def close(self) -> None:
+        """Release what it holds."""
+
+
+SV = TypeVar("SV", bound=Service)
+
+
+class Builder(Protocol):
+    """Makes the service inside the actor's own process. Picklable; carries no secret."""
+
+    async def prepare(self) -> None:
+        """Do what may be done before the store is taken."""
+
+    async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
+        """Take the store; return the service and its epoch."""
+
+
+class DurableActor(Generic[SV]):
+    """The shell of one actor.
+
+    A call that returns has been made durable. A call that fails may have been: repeat it with the
+    same ``message_id``; it is applied once.
+    """
+
+    def __init__(
+        self, name: str, builder: Builder, connect: Callable[[], Actors], mailbox_limit: int = 1000
+    ) -> None:
+        self.name = name
+        self._builder = builder
+        self._connect = connect
+        self._mailbox_limit = mailbox_limit
+        self._service: SV | None = None
+        self._epoch = 0
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._last_call_s = time.monotonic()
+        self._stepping = asyncio.Lock()
+        self._prepared = False
+        self._draining = False
+
+    @property
+    def service(self) -> SV:
+        """The service, once activated."""
+        if self._service is None or self._draining:
+            raise NotServingError(self.name)
+        return self._service
+
+    async def prepare(self) -> None:
+        """Do what may be done before the store is taken. Repeating it is no error."""
+        async with self._stepping:
+            await self._prepare()
+
+    async def activate(self) -> tuple[int, int]:
+        """Take the store, resume, serve; return (pid, epoch). Repeating it is no error."""
+        async with self._stepping:
+            if self._service is None:
+                await self._prepare()
+                service, self._epoch = await self._builder.build(self.name, self._connect())
+                await service.resume()
+                self._last_call_s = time.monotonic()
+                self._service = service
+            return os.getpid(), self._epoch
+
+    async def identity(self) -> tuple[int, int | None]:
+        """Its process id, and its epoch if it is activated."""
+        return os.getpid(), None if self._service is None else self._epoch
+
+    async def location(self) -> tuple[int, str]:
+        """Its process id and its node's address; answered as soon as the process is up."""
+        return os.getpid(), node_ip()
+
+    async def watch(self) -> None:
+        """Never return: the caller learns of the death by the call's failing."""
+        await asyncio.Event().wait()
+
+    async def check_health(self) -> tuple[float, int]:
+        """Return (seconds since the last call, calls in flight) if healthy, raise if not."""
+        try:
+            await self.service.check_health()
+        except FencedError:
+            _end_after_answering()
+            raise
+        return time.monotonic() - self._last_call_s, self._in_flight
+
+    async def drain(self) -> None:
+        """Refuse new calls, finish those in flight, release the store."""
+        service, self._draining = self._service, True
+        await self._idle.wait()
+        if service is not None:
+            await service.close()
+
+    async def leave(self) -> None:
+        """End the process in good order, so that nothing reports a crash."""
+        ray.actor.exit_actor()
+
+    async def _prepare(self) -> None:
+        if not self._prepared:
+            await self._builder.prepare()
+            self._prepared = True
+
+    async def _serve(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
+        if self._service is None or self._draining:
+            raise NotServingError(self.name)
+        if self._in_flight >= self._mailbox_limit:
+            raise OverloadedError(self.name, self._in_flight)
+        self._in_flight += 1
+        self._idle.clear()
+        self._last_call_s = time.monotonic()
+        try:
+            return await work()
+        except FencedError:
+            _end_after_answering()
+            raise
+        except AnyaError as error:
+            error.__cause__ = error.__context__ = None  # what it came from stays in this process
+            raise
+        except Exception:  # noqa: BLE001 - an unknown error may carry a secret, and may not pickle
+            fault_id = secrets.token_hex(8)
+            _log.exception("fault", actor=self.name, method=method, fault_id=fault_id)
+            raise ActorFaultError(self.name, method, fault_id) from None
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+
+A = TypeVar("A", bound=DurableActor[Any])
+
+
+def served(
+    method: Callable[Concatenate[A, P], Awaitable[T]],
+) -> Callable[Concatenate[A, P], Coroutine[Any, Any, T]]:
+    """Mark a shell's method as one that callers may call; it goes through the mailbox."""
+
+    async def through_mailbox(self: A, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._serve(method.__name__, lambda: method(self, *args, **kwargs))
+
+    functools.update_wrapper(through_mailbox, method)
+    return through_mailbox
+
+
+def node_ip() -> str:
+    """The address under which Ray knows this node."""
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray has no types here
+
+
+def _end_after_answering() -> None:
+    """A fenced copy must not go on: end the process once the answer is out."""
+    asyncio.get_running_loop().call_later(0.2, os._exit, 1)

@@ -1,0 +1,1 @@
+"""Ports that are fulfilled by other actors of the platform."""

@@ -1,0 +1,85 @@
+"""`Actors` on Ray: finds an actor by its name, and finds it again when it has died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from anya_actors.actors.shell import CONTROL, NotServingError
+from anya_actors.coordinator.ray_errors import unwrapped
+from anya_actors.domain.machine import UnavailableError
+from anya_actors.ports.actors import CallTimeoutError, UnknownMethodError
+from anya_actors.ports.state_store import FencedError
+
+COORDINATOR = "coordinator"
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.5
+
+
+class RayActors:
+    """One per process; keeps the handles that it has found."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, Any] = {}
+
+    async def call(
+        self, actor: str, method: str, *args: Any, message_id: str | None = None, timeout_s: float = 30.0
+    ) -> Any:
+        keywords = {} if message_id is None else {"message_id": message_id}
+        deadline_s = time.monotonic() + timeout_s
+        pause_s = FIRST_PAUSE_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    handle = await self._handle(actor, deadline_s - time.monotonic())
+                    try:
+                        with unwrapped():
+                            return await _method(handle, actor, method).remote(*args, **keywords)
+                    except (ray.exceptions.RayActorError, NotServingError, FencedError):
+                        # Dead, dying or superseded: the registry knows who serves next.
+                        self._forget(actor, handle)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+        except TimeoutError:
+            raise CallTimeoutError(actor, method, timeout_s) from None
+
+    async def _handle(self, actor: str, timeout_s: float) -> Any:
+        known = self._handles.get(actor)
+        if known is not None:
+            return known
+        if actor == COORDINATOR:
+            try:
+                found = await asyncio.to_thread(ray.get_actor, COORDINATOR)
+            except ValueError:
+                raise UnavailableError(COORDINATOR, "the platform is not running") from None
+        else:
+            found = await self.call(COORDINATOR, "locate", actor, timeout_s, timeout_s=timeout_s)
+        self._handles[actor] = found
+        return found
+
+    def _forget(self, actor: str, handle: Any) -> None:
+        if actor != COORDINATOR and self._handles.get(actor) is handle:
+            del self._handles[actor]
+
+
+def _method(handle: Any, actor: str, method: str) -> Any:
+    callable_ = not method.startswith("_") and method not in CONTROL
+    found = getattr(handle, method, None) if callable_ else None
+    if found is None:
+        raise UnknownMethodError(actor, method)
+    return found
+
+
+_connected: RayActors | None = None
+
+
+def connect() -> RayActors:
+    """This process's `RayActors`."""
+    global _connected
+    if _connected is None:
+        _connected = RayActors()
+    return _connected

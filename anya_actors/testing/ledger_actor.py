@@ -1,0 +1,79 @@
+"""The ledger of `anya_actors.testing.ledger` on Ray, and a plan of a platform that has nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from anya_actors.actors.shell import DurableActor, served
+from anya_actors.adapters.actors.event_bus import ActorsEventBus
+from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
+from anya_actors.adapters.system.clock import SystemClock
+from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.coordinator.kinds import Kind
+from anya_actors.coordinator.root import Plan
+from anya_actors.coordinator.supervisor import HealthPolicy
+from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+from anya_actors.ports.actors import Actors
+from anya_actors.testing.ledger import Account, FolderWitness, LedgerService
+
+
+class LedgerActor(DurableActor[LedgerService]):
+    """The ledger on Ray."""
+
+    @served
+    async def deposit(self, account: str, amount_sat: int, *, message_id: str) -> Account:
+        return await self.service.deposit(account, amount_sat, message_id=message_id)
+
+    @served
+    async def account(self, account: str) -> Account:
+        return await self.service.account(account)
+
+    @served
+    async def accounts(self) -> list[str]:
+        return await self.service.accounts()
+
+    @served
+    async def settled(self, account: str) -> Account:
+        return await self.service.settled(account)
+
+
+@dataclass(frozen=True)
+class LedgerBuilder:
+    """Builds a ledger with its store and witness under ``folder``."""
+
+    folder: str
+
+    async def prepare(self) -> None:
+        """Nothing beyond the imports."""
+
+    async def build(self, name: str, actors: Actors) -> tuple[LedgerService, int]:
+        folder = Path(self.folder)
+        store = await RocksdbStateStores(folder / "state").activate(name)
+        witness = FolderWitness(folder / "witness")
+        service = LedgerService(store, witness, SystemClock(), SystemRandomness(), ActorsEventBus(actors))
+        return service, store.epoch
+
+
+def ledger_plan(
+    folder: Path, *, critical: bool = False, health: HealthPolicy | None = None, idle_timeout_s: float = 300.0
+) -> Plan:
+    """A platform with the warm actor ``ledger/main`` and any other ledger on demand."""
+    kind = Kind(
+        "ledger",
+        LedgerActor,
+        LedgerBuilder(str(folder)),
+        supervisor="ledgers",
+        idle_timeout_s=idle_timeout_s,
+    )
+    main = ChildSpec("ledger/main", critical=critical)
+    ledgers = SupervisorSpec("ledgers", intensity=1000, period_s=10.0, children=(main,))
+    return Plan(
+        tree=SupervisorSpec("root", children=(ledgers,)),
+        kinds={"ledger": kind},
+        stores=partial(RocksdbStateStores, folder / "state"),
+        clock=SystemClock,
+        randomness=SystemRandomness,
+        health=health or HealthPolicy(),
+    )
