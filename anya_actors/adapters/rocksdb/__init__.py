@@ -1,0 +1,1 @@
+"""State in RocksDB: embedded, one directory and one process for each actor."""
