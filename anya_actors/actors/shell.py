@@ -158,7 +158,7 @@ class DurableActor(Generic[SV]):
 
     async def leave(self) -> None:
         """End the process in good order, so that nothing reports a crash."""
-        ray.actor.exit_actor()
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # Ray has no types here
 
     async def _prepare(self) -> None:
         if not self._prepared:
