@@ -7,17 +7,6 @@ from typing import Final
 from anya_actors.domain.machine import AnyaError
 
 
-class BusyPortError(AnyaError):
-    """Another program listens where the HTTP door should."""
-
-    code = "busy-port"
-    message = "{}:{} is taken by another program"
-    remedy = "Stop that program, or choose another port with --port (0 takes a free one)."
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port)
-
-
 class UnusableAddressError(AnyaError):
     """The host to listen on is not one of this machine, or the port needs rights we lack."""
 
@@ -118,10 +107,10 @@ class RefusedError(AnyaError):
         self.problem = problem
 
 
-class UnexpectedError(AnyaError):
+class UnforeseenError(AnyaError):
     """A fault of ours that no other error names."""
 
-    code = "unexpected"
+    code = "unforeseen"
     message = "{}: {}"
     remedy = "Please report it with the last lines of log/launcher.log in the data directory."
 

@@ -24,8 +24,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its help costs 0.16 s of imports
 )
-token_app = typer.Typer(help="Access tokens for the HTTP API.", no_args_is_help=True)
+token_app = typer.Typer(help="Access tokens for the HTTP API.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(token_app, name="token")
 
 DataDir = Annotated[

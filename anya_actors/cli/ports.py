@@ -7,7 +7,8 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from anya_actors.cli.faults import BusyPortError, UnusableAddressError
+from anya_actors.cli.faults import UnusableAddressError
+from anya_actors.serve.errors import BusyPortError
 
 
 class ReservedPort:
@@ -16,13 +17,15 @@ class ReservedPort:
     The door's replicas listen with SO_REUSEPORT, which would let the doors of two platforms share
     one port without a word. So the port is first taken without it, which fails if anyone listens;
     then a socket that never listens keeps it, and with port 0 keeps the free one that was found.
+    The first is SO_REUSEADDR: connections that linger from an earlier platform do not count.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.port = self._bind(port, shared=False)
-        self._socket = self._made(self.port, shared=True)
+        with self._bound(port, socket.SO_REUSEADDR) as checked:
+            self.port = int(checked.getsockname()[1])
+        self._socket = self._bound(self.port, socket.SO_REUSEPORT)
 
     def __enter__(self) -> Self:
         return self
@@ -32,23 +35,16 @@ class ReservedPort:
     ) -> None:
         self._socket.close()
 
-    def _bind(self, port: int, *, shared: bool) -> int:
-        with self._made(port, shared=shared) as bound:
-            return int(bound.getsockname()[1])
-
-    def _made(self, port: int, *, shared: bool) -> socket.socket:
+    def _bound(self, port: int, option: int) -> socket.socket:
         made = socket.socket(self._family, socket.SOCK_STREAM)
-        # Without this, connections of an earlier platform that linger would look like a listener.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             made.bind((self._host, port))
-            if not shared:
-                made.listen(1)  # with SO_REUSEADDR alone only listening tells of a bound socket
+            if option == socket.SO_REUSEADDR:
+                made.listen(1)  # where others bound with it too, only this tells
         except OSError as error:
             made.close()
             if error.errno == errno.EADDRINUSE:
-                raise BusyPortError(self._host, port) from None
+                raise BusyPortError(self._host, port, "another program holds it") from None
             raise UnusableAddressError(self._host, port, error.strerror or str(error)) from None
         return made

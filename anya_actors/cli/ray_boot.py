@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from anya_actors.config import Settings
 
 NAMESPACE: Final = "anya"
 ATTEMPTS: Final = 3
+_OPEN_FILES: Final = 65_536
 
 # Ray's own spelling. Workers are started when actors need them, not in advance.
 _LOCAL: Final = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
@@ -31,6 +33,15 @@ def make_temporary_directory() -> Path:
     """A private directory with a short path, for Ray's sockets and logs."""
     place = next((p for p in _SHORT_PLACES if os.access(p, os.W_OK)), None)
     return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place))
+
+
+def limit_resources() -> None:
+    """No core dumps, which could hold keys; as many open files as Ray's many sockets need."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def prepare_environment(settings: Settings, instance: str) -> None:

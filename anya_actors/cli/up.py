@@ -17,14 +17,20 @@ from typing import Any, Final, NoReturn
 import msgspec
 import psutil
 
-from anya_actors.cli.faults import FORCED, InterruptedStartError, UnexpectedError, exit_code
+from anya_actors.cli.faults import FORCED, InterruptedStartError, UnforeseenError, exit_code
 from anya_actors.cli.instance import DataDirectory, Record, write_private
 from anya_actors.cli.output import Progress
 from anya_actors.cli.passphrase import ensure_passphrase
 from anya_actors.cli.platform import Platform, StartPlatform
 from anya_actors.cli.ports import ReservedPort
 from anya_actors.cli.processes import clear_temporary, end_all
-from anya_actors.cli.ray_boot import boot_ray, make_temporary_directory, prepare_environment, stop_ray
+from anya_actors.cli.ray_boot import (
+    boot_ray,
+    limit_resources,
+    make_temporary_directory,
+    prepare_environment,
+    stop_ray,
+)
 from anya_actors.cli.watchdog import Watchdog
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
@@ -52,7 +58,7 @@ def run(settings: Settings, progress: Progress, start: StartPlatform) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: the user gets no traceback
         _write_trace(settings)
         reason = str(error).strip().split("\n", 1)[0]
-        progress.failed(UnexpectedError(type(error).__name__, reason))
+        progress.failed(UnforeseenError(type(error).__name__, reason))
         return 1
     return 0
 
@@ -91,6 +97,7 @@ class Launcher:
         forced = False
         try:
             self._record(directory, temp_dir, None)
+            limit_resources()
             prepare_environment(settings, self._instance)
             self._progress.stage("ray", "Starting Ray")
             boot_ray(settings, temp_dir, clean_up=lambda: self._end_all(watchdog))

@@ -1,0 +1,102 @@
+"""``anya doctor``: can this machine run a platform? Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+from rich.console import Console
+from rich.text import Text
+
+from anya_actors.cli.instance import read_record
+from anya_actors.cli.output import print_json
+from anya_actors.cli.ports import ReservedPort
+from anya_actors.config import Settings, read_secret_file
+from anya_actors.domain.machine import AnyaError
+
+_MIB: Final = 1024 * 1024
+_NEEDED_MEMORY: Final = 1_536 * _MIB
+_NEEDED_DISK: Final = 1_024 * _MIB
+_NEEDED_FILES: Final = 4_096
+
+
+class Finding(NamedTuple):
+    """One check: what was looked at, whether it is well, and what was found."""
+
+    check: str
+    well: bool
+    found: str
+
+
+def examine(settings: Settings, *, as_json_lines: bool) -> int:
+    """Print every finding; 0 if all is well, else 1."""
+    well = True
+    console = Console(highlight=False)
+    for finding in findings(settings):
+        well = well and finding.well
+        if as_json_lines:
+            print_json(event="check", **finding._asdict())
+        else:
+            mark = ("ok  ", "green") if finding.well else ("bad ", "bold red")
+            line = Text.assemble(mark, f"{finding.check:<16} {finding.found}")
+            console.print(line, soft_wrap=True)
+    return 0 if well else 1
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Every check, the cheap ones first."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", (3, 11) <= sys.version_info[:2] < (3, 13), version)
+    memory = psutil.virtual_memory().available
+    yield Finding("memory", memory >= _NEEDED_MEMORY, f"{memory // _MIB} MiB free, 1536 needed")
+    yield _open_files()
+    for check, path in (("data directory", settings.data_dir), ("temporary files", Path("/tmp"))):  # noqa: S108
+        yield _disk(check, path)
+    yield _passphrase(settings)
+    record = read_record(settings.data_dir)
+    if record is not None and record.launcher() is not None:
+        yield Finding("platform", True, f"runs, process id {record.pid}")
+    else:
+        api = settings.api
+        yield _attempt("port", f"{api.host}:{api.port} is free", lambda: _try_port(api.host, api.port))
+
+
+def _open_files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = hard == resource.RLIM_INFINITY or hard >= _NEEDED_FILES
+    return Finding("open files", enough, f"limit {soft}, can be raised to {hard}; {_NEEDED_FILES} needed")
+
+
+def _disk(check: str, path: Path) -> Finding:
+    there = next(p for p in (path, *path.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    found = f"{path}: {free // _MIB} MiB free, 1024 needed" if writable else f"{there} is not writable"
+    return Finding(check, writable and free >= _NEEDED_DISK, found)
+
+
+def _passphrase(settings: Settings) -> Finding:
+    path = settings.passphrase_file
+    if not path.exists():
+        sealed = settings.state_dir.exists()
+        return Finding("passphrase", not sealed, f"{path} {'is missing' if sealed else 'will be made'}")
+    return _attempt("passphrase", str(path), lambda: read_secret_file(path))
+
+
+def _attempt(check: str, found: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except AnyaError as error:
+        return Finding(check, False, str(error))
+    return Finding(check, True, found)
+
+
+def _try_port(host: str, port: int) -> None:
+    with ReservedPort(host, port):
+        pass
