@@ -1,0 +1,75 @@
+"""The door as a Ray Serve deployment.
+
+Serve keeps the replicas: it starts, counts, health-checks and replaces them. Requests never pass
+through Serve: each replica listens with its own uvicorn on a port that all share (ADR 0004:
+Serve's proxy costs 20 to 50 times what uvicorn does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from anya_actors.serve.errors import DoorDownError
+from anya_actors.serve.server import BuildApp, DoorServer
+from anya_actors.serve.settings import Listen
+
+APPLICATION: Final = "api"
+HEALTH_PERIOD_S: Final = 5.0
+HEALTH_TIMEOUT_S: Final = 10.0
+
+
+class HttpDoor:
+    """One replica. A plain class; `deploy` makes a deployment of it.
+
+    ``build`` makes the application; it runs in the replica, on the thread that will serve it.
+    """
+
+    def __init__(self, build: BuildApp, listen: Listen) -> None:
+        self._server = DoorServer(build, listen)
+        self._server.start()
+
+    async def check_health(self) -> None:
+        """Serve asks; raising has the replica replaced."""
+        await self._server.check_health()
+
+    async def address(self) -> tuple[str, int]:
+        """Where this replica listens."""
+        return self._server.address
+
+    async def __del__(self) -> None:
+        # Serve awaits this when it takes the replica away.
+        await self._server.drain()
+
+
+def deploy(
+    build: BuildApp, listen: Listen, *, replicas: int = 1, name: str = APPLICATION, timeout_s: float = 60.0
+) -> None:
+    """Start or update the door on the Ray that this process is connected to.
+
+    Blocks until its replicas listen; raises `DoorDownError`. Reserve the port first
+    (`reserve_port`) and hold it. Serve's own proxies are not started.
+    """
+    from ray import serve
+
+    serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
+    deployment = serve.deployment(
+        name="http",
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=listen.drain_s + 10.0,
+        graceful_shutdown_wait_loop_s=0.1,
+    )(HttpDoor)
+    try:
+        serve.run(deployment.bind(build, listen), name=name, route_prefix=None)
+    except RuntimeError as error:
+        raise DoorDownError(str(error)) from error
+
+
+async def undeploy(name: str = APPLICATION) -> None:
+    """Drain and stop the door. No error if there is none."""
+    from ray import serve
+
+    await asyncio.to_thread(serve.delete, name)

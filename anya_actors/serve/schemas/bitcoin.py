@@ -1,0 +1,45 @@
+"""Request bodies and path parts of `/api/v1/bitcoin`. Amounts are whole satoshis, never floats."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Path
+from pydantic import Field
+
+from anya_actors.serve.shapes import Body
+
+MAX_MONEY_SAT: Final = 21_000_000 * 100_000_000
+
+WalletName = Annotated[
+    str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Wallet")
+]
+BlockName = Annotated[
+    str,
+    Path(pattern=r"^([0-9a-f]{64}|0|[1-9][0-9]{0,8})$", description="Hash as Core shows it, or height"),
+]
+Txid = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Transaction id in hex as Core shows it")]
+PaymentId = Annotated[str, Path(min_length=1, max_length=256, description="Payment id")]
+
+
+class NewWallet(Body):
+    """A wallet whose key is made in the HSM."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class NewPayment(Body):
+    """A payment from a wallet to an address."""
+
+    address: str = Field(min_length=1, max_length=128, description="Base58 or bech32(m) address")
+    amount_sat: int = Field(ge=1, le=MAX_MONEY_SAT)
+    feerate_sat_per_vb: int | None = Field(
+        None, ge=1, le=100_000, description="Satoshis a virtual byte; null asks the node's estimate"
+    )
+
+
+class NewBlocks(Body):
+    """Blocks to make at once, their reward going to the address. Regtest alone."""
+
+    address: str = Field(min_length=1, max_length=128)
+    blocks: int = Field(ge=1, le=1000)

@@ -1,0 +1,59 @@
+"""Request bodies and path parts of `/api/v1/security`. All byte strings are hex."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Path
+from pydantic import Field
+
+from anya_actors.serve.shapes import Body
+
+Algorithm = Literal["ecdsa-secp256k1", "schnorr-bip340", "ed25519"]
+Hex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$", description="Bytes in hex")]
+
+KeyName = Annotated[str, Path(min_length=1, max_length=128, description="Key name")]
+SessionId = Annotated[
+    str,
+    Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$", description="Session id"),
+]
+
+
+class NewKey(Body):
+    """A key made inside the HSM; its private half never leaves."""
+
+    name: str = Field(min_length=1, max_length=128)
+    key_type: Literal["secp256k1", "ed25519"]
+    operations: list[Literal["sign", "verify"]] = Field(["sign", "verify"], min_length=1, max_length=2)
+    owner: str | None = Field(None, min_length=1, max_length=128, description="The caller, unless admin")
+
+
+class NewSession(Body):
+    """A session: one process that holds these keys and no other."""
+
+    keys: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(min_length=1, max_length=32)
+
+
+class SignRequest(Body):
+    """What to sign. For ECDSA and BIP340 the message is the 32-byte digest itself."""
+
+    key: str = Field(min_length=1, max_length=128)
+    algorithm: Algorithm
+    message_hex: Hex
+
+
+class VerifyRequest(Body):
+    """What to verify; an invalid signature is answered with a problem, never with false."""
+
+    key: str = Field(min_length=1, max_length=128)
+    algorithm: Algorithm
+    message_hex: Hex
+    signature_hex: Hex
+
+
+class NewToken(Body):
+    """An access token for a subject."""
+
+    subject: str = Field(min_length=1, max_length=128)
+    scopes: list[str] = Field(min_length=1, max_length=32)
+    ttl_s: int = Field(3600, ge=1, le=365 * 24 * 3600, description="Seconds until it expires")
