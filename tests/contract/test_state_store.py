@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from anya_actors.adapters.memory.state_store import MemoryStateStores
+from anya_actors.adapters.postgresql.state_store import PostgresStateStores
 from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.state_store import (
@@ -25,13 +27,33 @@ from anya_actors.ports.state_store import (
     StoreLockedError,
     VersionConflictError,
 )
+from anya_actors.testing.postgres import PostgresServer, find_programs
 
 ACTOR = "bank/main"
 
 
-@pytest.fixture(params=["memory", "rocksdb"])
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> StateStores:
-    return MemoryStateStores() if request.param == "memory" else RocksdbStateStores(tmp_path)
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    if find_programs() is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    with PostgresServer() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "rocksdb", pytest.param("postgresql", marks=pytest.mark.postgres)])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateStores]:
+    if request.param == "memory":
+        yield MemoryStateStores()
+    elif request.param == "rocksdb":
+        yield RocksdbStateStores(tmp_path)
+    else:
+        url = request.getfixturevalue("server").url
+        connection = await asyncpg.connect(url)
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await connection.close()
+        postgres = PostgresStateStores(url)
+        yield postgres
+        await postgres.close()
 
 
 @pytest.fixture

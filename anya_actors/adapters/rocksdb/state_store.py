@@ -202,17 +202,14 @@ class RocksdbStateStore:
         await synced
 
     async def _sync_all(self) -> None:
+        group: list[asyncio.Future[None]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                error = await self._sync()
-                for synced in group:
-                    if synced.done():
-                        continue
-                    if error is None:
-                        synced.set_result(None)
-                    else:
-                        synced.set_exception(error)
+                _tell(group, await self._sync())
+        except BaseException as error:
+            _tell(group + self._waiting, UnavailableError(f"the store of {self._actor}", repr(error)))
+            raise
         finally:
             self._syncer = None
 
@@ -256,6 +253,16 @@ class RocksdbStateStore:
             raise FencedError(self._actor, self._meta.epoch)
         self._meta = meta
         self._failure = None
+
+
+def _tell(waiting: Sequence[asyncio.Future[None]], error: AnyaError | None) -> None:
+    for synced in waiting:
+        if synced.done():
+            continue
+        if error is None:
+            synced.set_result(None)
+        else:
+            synced.set_exception(error)
 
 
 class RocksdbStateStores:
