@@ -16,9 +16,9 @@ from rich.text import Text
 
 from anya_actors.cli.instance import read_record
 from anya_actors.cli.output import print_json
-from anya_actors.cli.ports import ReservedPort
 from anya_actors.config import Settings, read_secret_file
 from anya_actors.domain.machine import AnyaError
+from anya_actors.serve.port import reserve_port
 
 _MIB: Final = 1024 * 1024
 _NEEDED_MEMORY: Final = 1_536 * _MIB
@@ -98,5 +98,5 @@ def _attempt(check: str, found: str, attempt: Callable[[], object]) -> Finding:
 
 
 def _try_port(host: str, port: int) -> None:
-    with ReservedPort(host, port):
+    with reserve_port(host, port):
         pass

@@ -7,17 +7,6 @@ from typing import Final
 from anya_actors.domain.machine import AnyaError
 
 
-class UnusableAddressError(AnyaError):
-    """The host to listen on is not one of this machine, or the port needs rights we lack."""
-
-    code = "unusable-address"
-    message = "cannot listen on {}:{}: {}"
-    remedy = "Set api.host to an address of this machine and api.port to one you may use."
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(host, port, reason)
-
-
 class DataDirectoryLockedError(AnyaError):
     """A living platform uses this data directory."""
 
@@ -104,6 +93,7 @@ class RefusedError(AnyaError):
 
     def __init__(self, status: int, problem: str, detail: str) -> None:
         super().__init__(status, problem, detail)
+        self.status = status
         self.problem = problem
 
 

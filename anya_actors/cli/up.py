@@ -22,7 +22,6 @@ from anya_actors.cli.instance import DataDirectory, Record, write_private
 from anya_actors.cli.output import Progress
 from anya_actors.cli.passphrase import ensure_passphrase
 from anya_actors.cli.platform import Platform, StartPlatform
-from anya_actors.cli.ports import ReservedPort
 from anya_actors.cli.processes import clear_temporary, end_all
 from anya_actors.cli.ray_boot import (
     boot_ray,
@@ -34,6 +33,7 @@ from anya_actors.cli.ray_boot import (
 from anya_actors.cli.watchdog import Watchdog
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
+from anya_actors.serve.port import reserve_port
 
 ADMIN_SCOPES: Final = ("admin",)
 _ADMIN_TOKEN_TTL_S: Final = 24 * 3600
@@ -77,7 +77,7 @@ class Launcher:
         """Return after a stop that was asked for; raise what kept the platform from running."""
         self._progress.stage("data-directory", f"Opening {self._settings.data_dir}")
         api = self._settings.api
-        with DataDirectory(self._settings) as directory, ReservedPort(api.host, api.port) as door:
+        with DataDirectory(self._settings) as directory, reserve_port(api.host, api.port) as door:
             if ensure_passphrase(self._settings):
                 self._progress.stage(
                     "passphrase",

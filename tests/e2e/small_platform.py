@@ -77,7 +77,7 @@ async def start(settings: Settings, report: Report) -> SmallPlatform:
     import ray
 
     report("actors", "Starting three actors")
-    make = ray.remote(num_cpus=0)(Child)
+    make: Any = ray.remote(num_cpus=0)(Child)
     children = [make.remote() for _ in range(3)]
     names = ("node", "secretive", "hung")
     pids = await asyncio.gather(*(c.start.remote(n) for c, n in zip(children, names, strict=True)))

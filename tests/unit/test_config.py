@@ -6,6 +6,7 @@ import json
 import pickle
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,9 +71,7 @@ def test_a_path_in_a_file_is_meant_relative_to_the_file(tmp_path: Path) -> None:
         ("[api]\nport = \n", "the file", "line 2"),
     ],
 )
-def test_what_a_file_may_not_say_is_refused_by_name(
-    tmp_path: Path, text: str, key: str, reason: str
-) -> None:
+def test_what_a_file_may_not_say_is_refused_by_name(tmp_path: Path, text: str, key: str, reason: str) -> None:
     path = toml(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         load_settings(config_file=path, environ=HOME)
@@ -186,3 +185,17 @@ def test_any_file_is_read_or_refused_by_a_settings_error(content: bytes) -> None
         load_settings(environ=HOME, config_file=path)
     except SettingsError as error:
         assert error.args[0] == str(path)
+
+
+def test_the_page_of_settings_lists_every_key_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    listed = {row[0].strip("|` "): (row[1].strip("`"), row[2].strip("`")) for row in rows}
+    settings = load_settings(environ=HOME)
+    sections = {key: value for key, value in msgspec.structs.asdict(settings).items() if key != "data_dir"}
+    expected = {"data_dir": ("ANYA_DATA_DIR", "see right")}
+    for section, values in sections.items():
+        for key, value in msgspec.structs.asdict(values).items():
+            default = "unset" if value is None else str(value)
+            expected[f"{section}.{key}"] = (f"ANYA_{section}_{key}".upper(), default)
+    assert listed == expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import psutil
@@ -14,15 +13,12 @@ from anya_actors.cli.faults import (
     DataDirectoryError,
     DataDirectoryLockedError,
     MissingPassphraseError,
-    UnusableAddressError,
 )
 from anya_actors.cli.instance import DataDirectory, Record, read_record, record_file, write_private
 from anya_actors.cli.passphrase import ensure_passphrase
-from anya_actors.cli.ports import ReservedPort
 from anya_actors.cli.processes import clear_temporary
 from anya_actors.cli.ray_boot import make_temporary_directory
 from anya_actors.config import SecretFileError, Settings, load_settings, read_secret_file
-from anya_actors.serve.errors import BusyPortError
 
 
 @pytest.fixture
@@ -82,26 +78,6 @@ def test_a_damaged_record_is_no_record(settings: Settings) -> None:
 def test_a_record_does_not_name_a_stranger_that_got_its_pid(settings: Settings) -> None:
     assert record().launcher() == psutil.Process()
     assert record(started_unix_s=1.0).launcher() is None
-
-
-def test_a_port_that_somebody_listens_on_is_busy() -> None:
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
-        port = server.getsockname()[1]
-        with pytest.raises(BusyPortError, match=str(port)):
-            ReservedPort("127.0.0.1", port)
-
-
-def test_a_reserved_port_is_the_doors_and_nobody_elses() -> None:
-    with ReservedPort("127.0.0.1", 0) as door:
-        with pytest.raises(BusyPortError):
-            ReservedPort("127.0.0.1", door.port)
-        with socket.create_server(("127.0.0.1", door.port), reuse_port=True):
-            socket.create_connection(("127.0.0.1", door.port), timeout=5).close()
-
-
-def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
-    with pytest.raises(UnusableAddressError, match=r"192\.0\.2\.1:0"):
-        ReservedPort("192.0.2.1", 0)  # RFC 5737: nobody's
 
 
 def test_a_passphrase_is_made_once_and_only_its_owner_can_read_it(settings: Settings) -> None:
