@@ -209,6 +209,9 @@ class Supervisor:
                 self._spawn(self._stop_child(command.name))
             elif isinstance(command, GiveUp):
                 self._announce(SupervisorGaveUp(command.supervisor))
+        self._tell_change()
+
+    def _tell_change(self) -> None:
         self.version += 1
         self._spawn(self._notify())
 
@@ -344,6 +347,7 @@ class Supervisor:
             await process.kill()
             return
         self._standby[name] = process
+        self._tell_change()
         self._spawn(self._watch_standby(name, process))
 
     async def _watch_standby(self, name: str, process: Process) -> None:
