@@ -1,1 +1,1 @@
-"""The software HSM's rules: key slots, policy, the lock/unlock machine, the audit chain."""
+"""The software HSM's rules: sealed root, key slots and their policy, sessions, audit chain."""

@@ -1,1 +1,1 @@
-"""Key types and public-key encodings."""
+"""Kinds of keys, the algorithms they serve, and how private ones are held in memory."""

@@ -1,0 +1,1 @@
+"""Key algorithms over libsecp256k1 (coincurve) and OpenSSL (cryptography)."""

@@ -1,0 +1,1 @@
+"""What Linux offers beyond POSIX."""

@@ -1,0 +1,77 @@
+"""The passphrase in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from anya_actors.domain.keys.secret import Secret
+from anya_actors.ports.passphrase import PassphraseSourceError
+
+MAX_BYTES: Final = 4096
+
+
+class PassphraseFile:
+    """Reads a file of mode 0600 (or 0400) that belongs to the user of this process.
+
+    One newline at the end is not part of the passphrase: editors add it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def read(self) -> Secret:
+        """The passphrase; raise `PassphraseSourceError`."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> Secret:
+        try:
+            # A link could be pointed elsewhere between the check and the reading.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise self._refused(os.strerror(error.errno or 0)) from None
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise self._refused("it is not a regular file")
+            if facts.st_uid != os.geteuid():
+                raise self._refused("it belongs to another user")
+            if stat.S_IMODE(facts.st_mode) & 0o077:
+                raise self._refused(f"others may read it (mode {stat.S_IMODE(facts.st_mode):04o})")
+            data = bytearray(MAX_BYTES + 1)
+            size = os.readv(descriptor, [data])
+        finally:
+            os.close(descriptor)
+        if size > MAX_BYTES:
+            raise self._refused(f"it is longer than {MAX_BYTES} bytes")
+        del data[size:]
+        if data.endswith(b"\n"):
+            del data[-1:]
+        if not data:
+            raise self._refused("it is empty")
+        return Secret(data)
+
+    def _refused(self, reason: str) -> PassphraseSourceError:
+        return PassphraseSourceError(str(self._path), reason)
+
+
+def ensure_passphrase_file(path: Path) -> bool:
+    """Write a random passphrase (256 bits) to ``path`` if nothing is there; whether it did.
+
+    For a first start without a passphrase of the user's own. Raises `PassphraseSourceError`.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise PassphraseSourceError(str(path), os.strerror(error.errno or 0)) from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return True

@@ -1,0 +1,112 @@
+"""Every refusal of the HSM."""
+
+from __future__ import annotations
+
+from anya_actors.domain.machine import AnyaError
+
+
+class WrongPassphraseError(AnyaError):
+    """The passphrase does not open the sealed root."""
+
+    code = "wrong-passphrase"
+    message = "the HSM cannot be unsealed: the passphrase is not the one it was sealed with"
+    remedy = "Put the right passphrase into the passphrase file, or restore the data directory it belongs to."
+
+
+class AlteredKeyError(AnyaError):
+    """A stored key does not open under its own name, version and policy: it was altered or swapped."""
+
+    code = "altered-key"
+    message = "key {} version {} was altered in the store"
+    remedy = "Restore the HSM's store from a backup; treat the disk as touched by someone."
+
+    def __init__(self, key: str, version: int) -> None:
+        super().__init__(key, version)
+
+
+class UnknownKeyError(AnyaError):
+    """There is no such key, or the caller may not know of it: the answer is the same."""
+
+    code = "unknown-key"
+    message = "there is no key {} for this caller"
+    remedy = "List the keys you own; names are case-sensitive."
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+
+
+class KeyExistsError(AnyaError):
+    """The name is taken."""
+
+    code = "key-exists"
+    message = "the key name {} is taken"
+    remedy = "Choose another name, or repeat the first request with its own message id."
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+
+
+class OperationRefusedError(AnyaError):
+    """The key's policy does not allow this operation."""
+
+    code = "operation-refused"
+    message = "the policy of key {} does not allow to {}"
+    remedy = "Use a key whose operations include it."
+
+    def __init__(self, key: str, operation: str) -> None:
+        super().__init__(key, operation)
+
+
+class SessionClosedError(AnyaError):
+    """The session is over, was never opened, or lost its process; it will not come back."""
+
+    code = "session-closed"
+    message = "HSM session {} is closed: {}"
+    remedy = "Open a new session."
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(session_id, reason)
+
+
+class SessionLimitError(AnyaError):
+    """As many sessions are open as the HSM allows; each one is a process."""
+
+    code = "session-limit"
+    message = "{} HSM sessions are open, the limit"
+    remedy = "Close a session, or wait until an idle one times out."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+
+
+class SelfTestError(AnyaError):
+    """A known-answer test or a pairwise check failed; the HSM serves nothing until restarted."""
+
+    code = "hsm-error-state"
+    message = "the HSM is in its error state: the self-test of {} failed"
+    remedy = "Do not use this machine for keys: check its memory and the installed packages, then restart."
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(algorithm)
+
+
+class AuditBrokenError(AnyaError):
+    """The audit log was altered. ``sequence`` is the first entry that does not hold."""
+
+    code = "audit-broken"
+    message = "the audit log does not hold at entry {}: {}"
+    remedy = "Keep the file as evidence, find out who could write it, and restore it from a backup."
+
+    def __init__(self, sequence: int, reason: str) -> None:
+        super().__init__(sequence, reason)
+
+
+class AuditUnavailableError(AnyaError):
+    """The audit log takes no entry, so nothing is answered."""
+
+    code = "audit-unavailable"
+    message = "the audit entry could not be made durable within {} s"
+    remedy = "Free disk space under the data directory; then send the call again with the same message id."
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)

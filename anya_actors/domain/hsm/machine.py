@@ -1,0 +1,97 @@
+"""The HSM's stored records side by side: one machine for each kind of store key.
+
+``root``, ``issuer``, ``audit`` and ``sessions`` are single records; ``key/<name>`` is one key slot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from anya_actors.domain.encoding import Schema
+from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
+from anya_actors.domain.hsm.records import (
+    RecordAudit,
+    SecurityAlertRaised,
+    SecurityKeyChanged,
+    SecuritySessionClosed,
+    SecuritySessionOpened,
+)
+from anya_actors.domain.hsm.root import Root, step_root
+from anya_actors.domain.hsm.sessions import (
+    SessionOpened,
+    SessionTable,
+    session_view,
+    step_sessions,
+)
+from anya_actors.domain.hsm.slots import KeySlot, key_view, step_slot
+from anya_actors.domain.hsm.views import KeyView, SessionView
+from anya_actors.domain.machine import Command, Event, Step, SystemEvent
+
+ROOT: Final = "root"
+ISSUER: Final = "issuer"
+AUDIT: Final = "audit"
+SESSIONS: Final = "sessions"
+KEY_PREFIX: Final = "key/"
+
+Record = Root | KeySlot | SessionTable | Issuer | AuditHead
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The answer of a change that has nothing to tell."""
+
+
+Reply = KeyView | SessionView | Grant | Done
+
+STATE: Final[Schema[Record]] = Schema("HSM record", Record)
+REPLY: Final[Schema[Reply]] = Schema("HSM reply", Reply)
+COMMAND: Final[Schema[Command]] = Schema("HSM command", RecordAudit)
+EVENT: Final[Schema[SystemEvent]] = Schema(
+    "HSM event",
+    SecurityKeyChanged | SecuritySessionOpened | SecuritySessionClosed | SecurityAlertRaised,
+)
+
+
+def key_of(name: str) -> str:
+    """The store key of a key slot."""
+    return f"{KEY_PREFIX}{name}"
+
+
+def initial(key: str) -> Record:
+    """The record of a store key that was never written."""
+    if key.startswith(KEY_PREFIX):
+        return KeySlot(key.removeprefix(KEY_PREFIX))
+    singles: dict[str, type[Record]] = {
+        ROOT: Root, ISSUER: Issuer, AUDIT: AuditHead, SESSIONS: SessionTable,
+    }  # fmt: skip
+    return singles[key]()  # type: ignore[call-arg]  # KeySlot, which needs a name, is not in the table
+
+
+def step(record: Record, event: Event) -> Step[Record]:
+    """Apply one event to the record it is for; if it is illegal, raise and change nothing."""
+    outcome: Step[Root] | Step[KeySlot] | Step[SessionTable] | Step[Issuer] | Step[AuditHead]
+    match record:
+        case Root():
+            outcome = step_root(record, event)
+        case KeySlot():
+            outcome = step_slot(record, event)
+        case SessionTable():
+            outcome = step_sessions(record, event)
+        case Issuer():
+            outcome = step_issuer(record, event)
+        case AuditHead():
+            outcome = step_audit_head(record, event)
+    return Step(outcome.state, outcome.commands, outcome.events)
+
+
+def answer(record: Record, event: Event) -> Reply:
+    """What a call that led to ``record`` returns, and returns again when repeated."""
+    match record, event:
+        case KeySlot(), _:
+            return key_view(record)
+        case SessionTable(), SessionOpened():
+            return session_view(event.session)
+        case Issuer(), TokenIssued():
+            return event.grant
+    return Done()

@@ -1,0 +1,51 @@
+"""What the HSM hands to a session's process, sealed to that process's own key."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import msgspec
+
+from anya_actors.domain.hsm.views import SessionView
+from anya_actors.domain.keys.secret import Secret, SecretCopyError
+
+
+class ParcelKey(msgspec.Struct, frozen=True):
+    """One key in the clear. It shows no secret, and exists only between decoding and loading."""
+
+    name: str
+    key_type: str
+    version: int
+    operations: tuple[str, ...]
+    public_key: bytes
+    private_key: bytes
+
+    def __repr__(self) -> str:
+        return f"ParcelKey({self.name!r}, version={self.version})"
+
+    def __reduce__(self) -> NoReturn:
+        raise SecretCopyError
+
+
+class KeyParcel(msgspec.Struct, frozen=True):
+    """A session and its keys."""
+
+    session: SessionView
+    keys: tuple[ParcelKey, ...]
+
+    def __reduce__(self) -> NoReturn:
+        raise SecretCopyError
+
+
+def pack_parcel(parcel: KeyParcel) -> Secret:
+    """The parcel as bytes, to be sealed and wiped."""
+    buffer = bytearray()
+    msgspec.msgpack.Encoder().encode_into(parcel, buffer)
+    return Secret(buffer)
+
+
+def unpack_parcel(data: Secret) -> KeyParcel:
+    """Read a parcel that came out of its box."""
+    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(KeyParcel)
+    parcel: KeyParcel = decoder.decode(data.buffer)
+    return parcel

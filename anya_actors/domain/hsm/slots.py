@@ -1,0 +1,173 @@
+"""One named key: its policy, its versions with the wrapped private halves, whether it may be used."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from anya_actors.domain.hsm.audit import AuditRecord
+from anya_actors.domain.hsm.errors import KeyExistsError, OperationRefusedError, UnknownKeyError
+from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.algorithms import check_key_type
+from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
+
+OPERATIONS: Final = ("sign", "verify")
+PLATFORM_OWNER: Final = "hsm"
+"""Owner of the keys that the HSM uses for itself; no session is ever opened for one."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+
+
+class SlotPhase(enum.Enum):
+    """Whether the key exists and may be used."""
+
+    EMPTY = "empty"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+class KeyVersion(msgspec.Struct, frozen=True):
+    """One generation of the key. ``wrapped``: nonce 12, ciphertext, tag 16 under KEK ``kek_version``."""
+
+    version: int
+    public_key: bytes
+    wrapped: bytes
+    kek_version: int
+    created_unix_ms: int
+
+
+class KeySlot(msgspec.Struct, frozen=True, tag=True):
+    """A key slot as stored. Versions are in order; the last one signs."""
+
+    name: str
+    phase: SlotPhase = SlotPhase.EMPTY
+    key_type: str = ""
+    owner: str = ""
+    operations: tuple[str, ...] = ()
+    versions: tuple[KeyVersion, ...] = ()
+
+
+class KeyCreated(Event, frozen=True):
+    """A key was drawn, checked and wrapped."""
+
+    key_type: str
+    owner: str
+    operations: tuple[str, ...]
+    first: KeyVersion
+    audit: AuditRecord
+
+
+class KeyDisabled(Event, frozen=True):
+    """The key may not be used until it is enabled again."""
+
+    audit: AuditRecord
+
+
+class KeyEnabled(Event, frozen=True):
+    """The key may be used again."""
+
+    audit: AuditRecord
+
+
+def _empty_enabled(slot: KeySlot, event: KeyCreated) -> Step[KeySlot]:
+    created = msgspec.structs.replace(
+        slot,
+        phase=SlotPhase.ENABLED,
+        key_type=event.key_type,
+        owner=event.owner,
+        operations=event.operations,
+        versions=(event.first,),
+    )
+    return _recorded(created, event.audit, "created")
+
+
+def _enabled_disabled(slot: KeySlot, event: KeyDisabled) -> Step[KeySlot]:
+    disabled = msgspec.structs.replace(slot, phase=SlotPhase.DISABLED)
+    return _recorded(disabled, event.audit, "disabled")
+
+
+def _disabled_enabled(slot: KeySlot, event: KeyEnabled) -> Step[KeySlot]:
+    return _recorded(msgspec.structs.replace(slot, phase=SlotPhase.ENABLED), event.audit, "enabled")
+
+
+def _taken(slot: KeySlot, _: KeyCreated) -> Step[KeySlot]:
+    raise KeyExistsError(slot.name)
+
+
+def _absent(slot: KeySlot, _: Event) -> Step[KeySlot]:
+    raise UnknownKeyError(slot.name)
+
+
+def _unchanged(slot: KeySlot, _: Event) -> Step[KeySlot]:
+    return Step(slot)
+
+
+TRANSITIONS: Final[Mapping[tuple[SlotPhase, type[Event]], Callable[[KeySlot, Any], Step[KeySlot]]]] = {
+    (SlotPhase.EMPTY, KeyCreated): _empty_enabled,
+    (SlotPhase.ENABLED, KeyCreated): _taken,
+    (SlotPhase.DISABLED, KeyCreated): _taken,
+    (SlotPhase.EMPTY, KeyDisabled): _absent,
+    (SlotPhase.ENABLED, KeyDisabled): _enabled_disabled,
+    (SlotPhase.DISABLED, KeyDisabled): _unchanged,
+    (SlotPhase.EMPTY, KeyEnabled): _absent,
+    (SlotPhase.ENABLED, KeyEnabled): _unchanged,
+    (SlotPhase.DISABLED, KeyEnabled): _disabled_enabled,
+}
+
+
+def check_new_key(name: str, key_type: str, owner: str, operations: tuple[str, ...]) -> tuple[str, ...]:
+    """The operations without repetition, sorted; raise `InvalidInputError` for what cannot be a key."""
+    for field, text in (("name", name), ("owner", owner)):
+        if not _NAME.match(text):
+            raise InvalidInputError(field, "use 1 to 128 letters, digits, dots, underscores, colons, hyphens")
+    check_key_type(key_type)
+    unknown = set(operations) - set(OPERATIONS)
+    if unknown or not operations:
+        raise InvalidInputError("operations", f"choose from {', '.join(OPERATIONS)}")
+    return tuple(sorted(set(operations)))
+
+
+def check_use(slot: KeySlot, owner: str, operation: str | None = None) -> None:
+    """Raise unless ``owner`` may use the key (for ``operation``).
+
+    A key of another owner is answered like a key that does not exist.
+    """
+    if slot.phase is SlotPhase.EMPTY or slot.owner != owner:
+        raise UnknownKeyError(slot.name)
+    if slot.phase is SlotPhase.DISABLED:
+        raise OperationRefusedError(slot.name, "be used while it is disabled")
+    if operation is not None and operation not in slot.operations:
+        raise OperationRefusedError(slot.name, operation)
+
+
+def key_view(slot: KeySlot) -> KeyView:
+    """The key without its private half."""
+    newest = slot.versions[-1]
+    return KeyView(
+        name=slot.name,
+        key_type=slot.key_type,
+        version=newest.version,
+        public_key=newest.public_key.hex(),
+        owner=slot.owner,
+        operations=slot.operations,
+        created_unix_ms=slot.versions[0].created_unix_ms,
+        enabled=slot.phase is SlotPhase.ENABLED,
+    )
+
+
+def step_slot(slot: KeySlot, event: Event) -> Step[KeySlot]:
+    """Apply one event; if it is illegal, raise and change nothing."""
+    transition = TRANSITIONS.get((slot.phase, type(event)))
+    if transition is None:
+        raise IllegalTransitionError(slot.phase.value, type(event).__name__)
+    return transition(slot, event)
+
+
+def _recorded(slot: KeySlot, audit: AuditRecord, change: str) -> Step[KeySlot]:
+    published = SecurityKeyChanged(slot.name, slot.key_type, slot.owner, change)
+    return Step(slot, (RecordAudit(audit),), (published,))

@@ -1,0 +1,57 @@
+"""What the HSM shows of itself: no secret in any of it, and all of it fits into JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class KeyView(msgspec.Struct, frozen=True, tag=True):
+    """A key without its private half. ``public_key`` is hex: 33 bytes SEC1 compressed, or 32 Ed25519."""
+
+    name: str
+    key_type: str
+    version: int
+    public_key: str
+    owner: str
+    operations: tuple[str, ...]
+    created_unix_ms: int
+    enabled: bool = True
+
+
+class SessionView(msgspec.Struct, frozen=True, tag=True):
+    """An open session and the actor that serves it."""
+
+    session_id: str
+    actor: str
+    owner: str
+    keys: tuple[str, ...]
+    opened_unix_ms: int
+    idle_timeout_s: int
+    absolute_timeout_s: int
+
+
+class AuditEntryView(msgspec.Struct, frozen=True):
+    """One audit entry; hashes are hex. ``count`` is how many items a batch held."""
+
+    sequence: int
+    at_unix_ms: int
+    actor: str
+    owner: str
+    operation: str
+    key: str
+    key_version: int
+    algorithm: str
+    outcome: str
+    count: int
+    previous: str
+    hash: str
+
+
+class AuditReport(msgspec.Struct, frozen=True):
+    """A whole audit log: how many entries it has, its head, and how many the HSM has signed for."""
+
+    entries: int
+    head: str
+    signed_entries: int
+    signed_at_unix_ms: int
+    checkpoint_key: str

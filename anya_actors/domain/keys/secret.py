@@ -1,0 +1,65 @@
+"""Private bytes while they are in memory."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import NoReturn
+
+from anya_actors.domain.machine import AnyaError
+
+
+class SecretCopyError(AnyaError):
+    """An attempt to pickle or copy a secret, which would leave it where it cannot be wiped."""
+
+    code = "secret-copy"
+    message = "a secret does not leave the memory it was put in"
+    remedy = "Seal it to its recipient's public key instead."
+
+
+class Secret:
+    """Private bytes in one mutable buffer, zeroed by `wipe` or at the end of a ``with`` block.
+
+    Best effort: a library that wants immutable ``bytes`` gets a short-lived copy that Python frees
+    without zeroing. It shows nothing of itself, cannot be pickled or copied, and is not comparable.
+    """
+
+    __slots__ = ("buffer",)
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self.buffer = data if isinstance(data, bytearray) else bytearray(data)
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    def __len__(self) -> int:
+        return len(self.buffer)
+
+    def __enter__(self) -> Secret:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wipe()
+
+    def __eq__(self, other: object) -> bool:
+        # Comparing in the ordinary way would tell by its time how many bytes agree.
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> NoReturn:
+        raise SecretCopyError
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise SecretCopyError
+
+    __copy__ = __reduce__
+
+    def reveal(self) -> bytes:
+        """An immutable copy, for a library that takes no other form. Drop it at once."""
+        return bytes(self.buffer)
+
+    def wipe(self) -> None:
+        """Zero the buffer in place and leave it empty of meaning."""
+        self.buffer[:] = bytes(len(self.buffer))

@@ -1,0 +1,26 @@
+"""Where the passphrase that unseals the HSM comes from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import AnyaError
+
+
+class PassphraseSourceError(AnyaError):
+    """The passphrase cannot be had, or others could have read it."""
+
+    code = "passphrase-source"
+    message = "the HSM's passphrase cannot be read from {}: {}"
+    remedy = "Write it to a file of your own with mode 0600 and name that file in the settings."
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+
+
+class PassphraseSource(Protocol):
+    """Gives the passphrase to the HSM's own process; it never crosses to another."""
+
+    async def read(self) -> Secret:
+        """The passphrase; the caller wipes it. Raises `PassphraseSourceError`."""

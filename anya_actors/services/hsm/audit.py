@@ -1,0 +1,245 @@
+"""The audit trail: the hash chain over an append log, written in groups, signed for at intervals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from anya_actors.domain.hsm.audit import (
+    AuditEntry,
+    AuditRecord,
+    Checkpoint,
+    Head,
+    chain,
+    checkpoint_message,
+    encode_entry,
+    parse_entry,
+    verify_entries,
+)
+from anya_actors.domain.hsm.errors import AuditBrokenError
+from anya_actors.domain.hsm.views import AuditReport
+from anya_actors.domain.keys.algorithms import InvalidSignatureError
+from anya_actors.domain.machine import UnavailableError
+from anya_actors.ports.append_log import AppendLog, DamagedLogError
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+
+CHUNK: Final = 1024
+REMEMBERED_REQUESTS: Final = 16384
+
+
+class AuditTrail:
+    """One writer at a time; what waits meanwhile is appended together in one sync.
+
+    `append` returns when its records are on disk. A record whose request was recorded before is
+    not recorded again; that memory reaches back over the last 16384 entries.
+    """
+
+    def __init__(self, log: AppendLog, clock: Clock, algorithms: KeyAlgorithms) -> None:
+        self._log = log
+        self._clock = clock
+        self._algorithms = algorithms
+        self._head = Head()
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._waiting: list[tuple[tuple[AuditRecord, ...], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._signer: SigningKey | None = None
+        self._opened = asyncio.Event()
+        self._growth = asyncio.Condition()
+
+    @property
+    def head(self) -> Head:
+        """Where the chain ends."""
+        return self._head
+
+    async def open(self, signer: SigningKey, checkpoint: Checkpoint | None) -> None:
+        """Read the chain from the checkpoint on; raise `AuditBrokenError` if the log fails it."""
+        self._signer = signer
+        head = Head()
+        if checkpoint is not None:
+            self._verify_checkpoint(checkpoint)
+            head = checkpoint.head
+        await self._check_entry_at(head)
+        # The last entries are read also when signed for: their requests must be remembered.
+        start = max(0, min(head.entries, len(self._log) - REMEMBERED_REQUESTS))
+        if start < head.entries:
+            for entry in await self._tail_before(head, start):
+                self._remember(entry)
+        self._head = head
+        await self._follow_log()
+        self._opened.set()
+
+    async def append(self, *records: AuditRecord) -> None:
+        """Return when the records are durable; raise `LogFullError` and the like if they are not."""
+        await self._opened.wait()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((records, done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        await done
+
+    async def grown(self, entries: int) -> None:
+        """Wait until the chain has at least so many entries."""
+        async with self._growth:
+            await self._growth.wait_for(lambda: self._head.entries >= entries)
+
+    async def entries(self, after: int, limit: int) -> list[AuditEntry]:
+        """Up to ``limit`` entries with a greater sequence, each checked to follow the one before."""
+        if after >= self._head.entries or limit < 1:
+            return []
+        limit = min(limit, self._head.entries - after)
+        if after == 0:
+            return verify_entries(Head(), await self._read(0, limit))[1]
+        data = await self._read(after - 1, limit + 1)
+        before = Head(after, _stored_hash(data[0], after))
+        return verify_entries(before, data[1:])[1]
+
+    async def verify(self, checkpoint: Checkpoint | None) -> AuditReport:
+        """Recompute the whole chain; raise `AuditBrokenError` at the first entry that does not hold.
+
+        Entries appended while it runs are left to the next verification.
+        """
+        target, head = self._head, Head()
+        if checkpoint is not None:
+            self._verify_checkpoint(checkpoint)
+        while head.entries < target.entries:
+            data = await self._read(head.entries, min(CHUNK, target.entries - head.entries))
+            head, entries = verify_entries(head, data)
+            if checkpoint is not None and entries[0].sequence <= checkpoint.head.entries <= head.entries:
+                signed = entries[checkpoint.head.entries - entries[0].sequence]
+                if signed.hash != checkpoint.head.hash:
+                    raise AuditBrokenError(signed.sequence, "the HSM signed for another entry here")
+        if head != target:
+            raise AuditBrokenError(target.entries, "the HSM wrote another entry here")
+        return AuditReport(
+            entries=head.entries,
+            head=head.hash.hex(),
+            signed_entries=0 if checkpoint is None else checkpoint.head.entries,
+            signed_at_unix_ms=0 if checkpoint is None else checkpoint.at_unix_ms,
+            checkpoint_key="" if self._signer is None else self._signer.public_key.hex(),
+        )
+
+    def sign(self) -> Checkpoint:
+        """Sign for the chain as it is now. Its entries are durable already."""
+        now = self._clock.now_unix_ms()
+        if self._signer is None:
+            raise UnavailableError("the audit trail", "it is not open")
+        signature = self._signer.sign(checkpoint_message(self._head, now), "ed25519")
+        return Checkpoint(self._head, now, signature)
+
+    async def close(self) -> None:
+        """Finish what is being written and release the log."""
+        if self._writer is not None:
+            await asyncio.gather(self._writer, return_exceptions=True)
+        if self._signer is not None:
+            self._signer.wipe()
+        await self._log.close()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                outcome: BaseException | None = None
+                try:
+                    await self._write([record for records, _ in batch for record in records])
+                except Exception as error:  # noqa: BLE001 - handed to every caller that waits
+                    outcome = error
+                for _, done in batch:
+                    if done.done():
+                        continue  # its caller was cancelled
+                    if outcome is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(outcome)
+        finally:
+            self._writer = None
+
+    async def _write(self, records: Sequence[AuditRecord]) -> None:
+        if len(self._log) != self._head.entries:
+            await self._follow_log()  # an append that raised had happened after all
+        head, entries, fresh = self._head, [], set[str]()
+        for record in records:
+            if record.request_id in self._recent or record.request_id in fresh:
+                continue
+            fresh.add(record.request_id)
+            head, entry = chain(head, record)
+            entries.append(entry)
+        if not entries:
+            return
+        await self._log.append(*(encode_entry(entry) for entry in entries))
+        self._head = head
+        for entry in entries:
+            self._remember(entry)
+        async with self._growth:
+            self._growth.notify_all()
+
+    async def _follow_log(self) -> None:
+        """Take over the entries that stand in the log behind our head."""
+        while self._head.entries < len(self._log):
+            data = await self._read(self._head.entries, CHUNK)
+            self._head, entries = verify_entries(self._head, data)
+            for entry in entries:
+                self._remember(entry)
+        if len(self._log) < self._head.entries:
+            missing = self._head.entries - len(self._log)
+            raise AuditBrokenError(len(self._log) + 1, f"the last {missing} entries are missing")
+
+    def _remember(self, entry: AuditEntry) -> None:
+        self._recent[entry.record.request_id] = None
+        if len(self._recent) > REMEMBERED_REQUESTS:
+            self._recent.popitem(last=False)
+
+    # -- verifying ----------------------------------------------------------------------------
+
+    def _verify_checkpoint(self, checkpoint: Checkpoint) -> None:
+        message = checkpoint_message(checkpoint.head, checkpoint.at_unix_ms)
+        if self._signer is None:
+            raise UnavailableError("the audit trail", "it is not open")
+        try:
+            self._algorithms.verify(
+                "ed25519", self._signer.public_key, message, checkpoint.signature, "ed25519"
+            )
+        except InvalidSignatureError:
+            raise AuditBrokenError(checkpoint.head.entries, "the checkpoint's signature is wrong") from None
+
+    async def _check_entry_at(self, head: Head) -> None:
+        """Check that the entry which ``head`` names stands in the log and is whole."""
+        if head.entries == 0:
+            return
+        if len(self._log) < head.entries:
+            missing = head.entries - len(self._log)
+            reason = f"{missing} entries that the HSM signed for are missing"
+            raise AuditBrokenError(len(self._log) + 1, reason)
+        data = (await self._read(head.entries - 1, 1))[0]
+        if _stored_hash(data, head.entries) != head.hash:
+            raise AuditBrokenError(head.entries, "the HSM signed for another entry here")
+
+    async def _tail_before(self, head: Head, start: int) -> list[AuditEntry]:
+        """The entries from index ``start`` up to ``head``, checked among each other."""
+        data = await self._read(start, head.entries - start)
+        before = Head()
+        if start > 0:
+            before = Head(start, _stored_hash((await self._read(start - 1, 1))[0], start))
+        found, entries = verify_entries(before, data)
+        if found != head:
+            raise AuditBrokenError(head.entries, "the HSM signed for another entry here")
+        return entries
+
+    async def _read(self, start: int, limit: int) -> list[bytes]:
+        try:
+            data = await self._log.read(start, limit)
+        except DamagedLogError as error:
+            raise AuditBrokenError(int(error.args[1]) + 1, "its bytes are damaged on disk") from error
+        expected = min(limit, max(self._head.entries, len(self._log)) - start)
+        if len(data) < expected:
+            raise AuditBrokenError(start + len(data) + 1, "the log ends before it")
+        return data
+
+
+def _stored_hash(data: bytes, sequence: int) -> bytes:
+    """The hash that the entry at ``sequence`` claims; the next entry must carry it."""
+    return parse_entry(data, sequence).hash

@@ -1,0 +1,79 @@
+"""Signs for the audit trail soon after it has grown, and keeps the signature in the state store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from anya_actors.domain.hsm.audit import Checkpoint
+from anya_actors.domain.hsm.errors import AuditBrokenError
+from anya_actors.domain.hsm.issuer import AuditFoundBroken, AuditHead, AuditSigned
+from anya_actors.domain.hsm.machine import AUDIT
+from anya_actors.domain.hsm.views import AuditReport
+from anya_actors.services.hsm.records import AuditedRecords
+
+_log = structlog.get_logger(__name__)
+
+
+class Checkpoints:
+    """A checkpoint stands at most ``delay_s`` or ``every`` entries behind the trail.
+
+    Whoever cuts off entries younger than that, in a crash that he also caused, is not found out.
+    """
+
+    def __init__(self, records: AuditedRecords, delay_s: float, every: int) -> None:
+        self._records = records
+        self._delay_s = delay_s
+        self._every = every
+        self._task: asyncio.Task[None] | None = None
+
+    async def stored(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        return (await self._records.load(AUDIT, AuditHead)).checkpoint
+
+    def start(self) -> None:
+        """Begin to sign in the background."""
+        self._task = asyncio.create_task(self._run())
+
+    async def sign(self) -> None:
+        """Sign for everything recorded so far, unless that has been done."""
+        stored = await self.stored()
+        if stored is None or stored.head.entries < self._records.trail.head.entries:
+            await self._records.change(AUDIT, AuditSigned(self._records.trail.sign()))
+
+    async def verify(self) -> AuditReport:
+        """Verify the trail against the newest checkpoint; a failure is published, then raised."""
+        try:
+            return await self._records.trail.verify(await self.stored())
+        except AuditBrokenError as error:
+            await self._records.change(AUDIT, AuditFoundBroken(int(error.args[0])))
+            raise
+
+    async def close(self) -> None:
+        """Stop, signing for what is left."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self.sign()
+
+    async def _run(self) -> None:
+        trail, clock = self._records.trail, self._records.clock
+        while True:
+            stored = await self.stored()
+            signed = 0 if stored is None else stored.head.entries
+            await trail.grown(signed + 1)
+            waiting = [
+                asyncio.create_task(clock.sleep(self._delay_s)),
+                asyncio.create_task(trail.grown(signed + self._every)),
+            ]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await self.sign()
+            except Exception as error:  # noqa: BLE001 - tried again after the next entries
+                _log.warning("the audit trail could not be signed for", error=str(error))
+                await clock.sleep(self._delay_s)
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,133 @@
+"""Key slots: drawing, listing, disabling, and opening them for the HSM's own use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from anya_actors.domain.hsm.errors import UnknownKeyError
+from anya_actors.domain.hsm.machine import KEY_PREFIX, key_of
+from anya_actors.domain.hsm.parcel import ParcelKey
+from anya_actors.domain.hsm.slots import (
+    PLATFORM_OWNER,
+    KeyCreated,
+    KeyDisabled,
+    KeyEnabled,
+    KeySlot,
+    SlotPhase,
+    check_new_key,
+    check_use,
+    key_view,
+)
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import InvalidInputError
+from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.self_test import check_pair
+from anya_actors.services.hsm.vault import Vault
+
+OPERATIONS: Final = ("sign", "verify")
+
+
+class KeyRing:
+    """Every key slot of the HSM, with the vault that opens them."""
+
+    def __init__(self, records: AuditedRecords, algorithms: KeyAlgorithms, vault: Vault) -> None:
+        self._records = records
+        self._algorithms = algorithms
+        self._vault = vault
+
+    async def create(
+        self, name: str, key_type: str, owner: str, operations: tuple[str, ...], message_id: str
+    ) -> KeyView:
+        """Draw a key once per message id."""
+        async with self._records.refusals("create-key", owner, name):
+            operations = check_new_key(name, key_type, owner, operations)
+            if owner == PLATFORM_OWNER:
+                raise InvalidInputError("owner", f"{PLATFORM_OWNER} is the HSM itself")
+            return await self._create(name, key_type, owner, operations, message_id)
+
+    async def views(self, owner: str | None) -> list[KeyView]:
+        """The keys of one owner, or all, by name."""
+        names = [key.removeprefix(KEY_PREFIX) for key in await self._records.engine.keys(KEY_PREFIX)]
+        slots = [await self.slot(name) for name in names]
+        return [key_view(slot) for slot in slots if slot.versions and owner in (None, slot.owner)]
+
+    async def view(self, name: str) -> KeyView:
+        """One key; raise `UnknownKeyError`."""
+        slot = await self.slot(name)
+        if slot.phase is SlotPhase.EMPTY:
+            raise UnknownKeyError(name)
+        return key_view(slot)
+
+    async def slot(self, name: str) -> KeySlot:
+        """The stored slot, empty if there is none of this name."""
+        return await self._records.load(key_of(name), KeySlot)
+
+    async def set_enabled(self, name: str, owner: str, enabled: bool, message_id: str) -> KeyView:
+        """Enable or disable a key of ``owner``."""
+        operation = "enable-key" if enabled else "disable-key"
+        async with self._records.refusals(operation, owner, name):
+            slot = await self.slot(name)
+            if slot.owner != owner or owner == PLATFORM_OWNER:
+                raise UnknownKeyError(name)
+            audit = self._records.entry(operation, owner=owner, key=name)
+            event = KeyEnabled(audit) if enabled else KeyDisabled(audit)
+            view = await self._records.change(
+                key_of(name), event, message_id=message_id, request=(operation, owner)
+            )
+        return _key_view(view)
+
+    async def platform_key(self, name: str) -> KeySlot:
+        """One of the HSM's own Ed25519 keys, drawn at its first use.
+
+        Returns before the entry is durable: the audit trail itself needs such a key to open.
+        """
+        slot = await self.slot(name)
+        if slot.phase is SlotPhase.EMPTY:
+            event = self._draw(name, "ed25519", PLATFORM_OWNER, OPERATIONS)
+            await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
+            slot = await self.slot(name)
+        return slot
+
+    def signing_key(self, slot: KeySlot) -> SigningKey:
+        """The newest version of a slot, ready to sign in this process."""
+        return self._vault.signing_key(slot)
+
+    def open_newest(self, slot: KeySlot) -> Secret:
+        """The newest private key of a slot; the caller wipes it."""
+        return self._vault.unwrap(slot, slot.versions[-1])
+
+    async def parcel_key(self, name: str, owner: str) -> ParcelKey:
+        """One key in the clear, for the parcel of a session of ``owner``."""
+        slot = await self.slot(name)
+        check_use(slot, owner)
+        newest = slot.versions[-1]
+        with self._vault.unwrap(slot, newest) as private_key:
+            return ParcelKey(
+                name, slot.key_type, newest.version, slot.operations, newest.public_key, private_key.reveal()
+            )
+
+    async def _create(
+        self, name: str, key_type: str, owner: str, operations: tuple[str, ...], message_id: str
+    ) -> KeyView:
+        request = (key_type, owner, operations)
+        view = await self._records.answered(key_of(name), message_id, request)
+        if view is None:
+            event = self._draw(name, key_type, owner, operations)
+            view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+        return _key_view(view)
+
+    def _draw(self, name: str, key_type: str, owner: str, operations: tuple[str, ...]) -> KeyCreated:
+        blank = KeySlot(name, key_type=key_type, owner=owner, operations=operations)
+        with self._algorithms.generate(key_type) as private_key:
+            check_pair(self._algorithms, key_type, self._algorithms.load(key_type, private_key))
+            first = self._vault.wrap(blank, 1, private_key, self._records.clock.now_unix_ms())
+        audit = self._records.entry("create-key", owner=owner, key=name, key_version=1, algorithm=key_type)
+        return KeyCreated(key_type, owner, operations, first, audit)
+
+
+def _key_view(reply: object) -> KeyView:
+    if not isinstance(reply, KeyView):
+        raise TypeError(f"a key's change was answered with {type(reply).__name__}")
+    return reply

@@ -1,0 +1,158 @@
+"""The HSM's stored records, changed only together with the audit entry that tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from anya_actors.domain.hsm import machine
+from anya_actors.domain.hsm.audit import OK, AuditRecord
+from anya_actors.domain.hsm.errors import (
+    AuditUnavailableError,
+    KeyExistsError,
+    OperationRefusedError,
+    SessionClosedError,
+    SessionLimitError,
+    UnknownKeyError,
+)
+from anya_actors.domain.hsm.machine import Record, Reply
+from anya_actors.domain.hsm.records import RecordAudit
+from anya_actors.domain.machine import Command, Event, InvalidInputError, NotSupportedError
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.event_bus import EventBus
+from anya_actors.ports.randomness import Randomness
+from anya_actors.ports.state_store import StateStore
+from anya_actors.services.durable import DurableEngine, Rules
+from anya_actors.services.hsm.audit import AuditTrail
+
+R = TypeVar("R")
+
+# What a caller may be told no with; each one leaves an entry.
+REFUSALS: Final = (
+    InvalidInputError,
+    KeyExistsError,
+    OperationRefusedError,
+    SessionClosedError,
+    SessionLimitError,
+    UnknownKeyError,
+)
+_SHOWN_CHARACTERS: Final = 128
+
+RULES: Final[Rules[Record, Reply]] = Rules(
+    state=machine.STATE,
+    command=machine.COMMAND,
+    event=machine.EVENT,
+    initial=machine.initial,
+    step=machine.step,
+    reply=machine.REPLY,
+    answer=machine.answer,
+)
+
+
+class AuditedRecords:
+    """The durable engine and the audit trail behind one door.
+
+    `change` commits a new state together with the audit entry that it owes, and returns when that
+    entry is on disk: after a crash in between, the successor writes the entry.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: StateStore,
+        trail: AuditTrail,
+        clock: Clock,
+        randomness: Randomness,
+        bus: EventBus | None,
+        audit_timeout_s: float,
+    ) -> None:
+        self.trail = trail
+        self.clock = clock
+        self.randomness = randomness
+        self._actor = store.actor
+        self._audit_timeout_s = audit_timeout_s
+        self.engine: DurableEngine[Record, Reply] = DurableEngine(
+            store=store, rules=RULES, perform=self._perform, clock=clock, randomness=randomness, bus=bus
+        )
+
+    def entry(
+        self,
+        operation: str,
+        *,
+        owner: str,
+        key: str = "",
+        key_version: int = 0,
+        algorithm: str = "",
+        outcome: str = OK,
+        actor: str = "",
+        count: int = 1,
+    ) -> AuditRecord:
+        """An audit record of now. Its request id is given when it is recorded."""
+        return AuditRecord(
+            request_id=self.fresh_id(),
+            at_unix_ms=self.clock.now_unix_ms(),
+            actor=actor or self._actor,
+            owner=owner[:_SHOWN_CHARACTERS],
+            operation=operation,
+            key=key[:_SHOWN_CHARACTERS],
+            key_version=key_version,
+            algorithm=algorithm,
+            outcome=outcome,
+            count=count,
+        )
+
+    def fresh_id(self) -> str:
+        """An id that no caller can guess or use up."""
+        return f"hsm/{self.randomness.token_bytes(16).hex()}"
+
+    async def load(self, key: str, kind: type[R]) -> R:
+        """The record under ``key``, which is of this kind."""
+        record: Any = await self.engine.load(key)
+        if not isinstance(record, kind):
+            raise TypeError(f"{key} holds a {type(record).__name__}")
+        return record
+
+    async def change(self, key: str, event: Event, *, message_id: str = "", request: object = None) -> Reply:
+        """Apply an event once; return when it is committed and audited."""
+        reply = await self.engine.handle(
+            key, event, message_id=message_id or self.fresh_id(), request=request
+        )
+        await self.audited(key)
+        return reply
+
+    async def answered(self, key: str, message_id: str, request: object) -> Reply | None:
+        """The answer that a repeated call gets, once its audit entry is durable; None for a new call."""
+        reply = await self.engine.answered(key, message_id, request)
+        if reply is not None:
+            await self.audited(key)
+        return reply
+
+    async def audited(self, key: str) -> None:
+        """Wait until the entries owed by ``key`` are durable; raise `AuditUnavailableError`."""
+        await self._in_time(self.engine.settled(key))
+
+    async def note(self, *records: AuditRecord) -> None:
+        """Make records durable that no change of state goes with."""
+        await self._in_time(self.trail.append(*records))
+
+    @asynccontextmanager
+    async def refusals(self, operation: str, owner: str, key: str = "") -> AsyncIterator[None]:
+        """Leave an entry for a refusal that is raised inside."""
+        try:
+            yield
+        except REFUSALS as error:
+            await self.note(self.entry(operation, owner=owner, key=key, outcome=f"refused: {error.code}"))
+            raise
+
+    async def _in_time(self, durable: Awaitable[None]) -> None:
+        try:
+            await asyncio.wait_for(durable, self._audit_timeout_s)
+        except TimeoutError:
+            raise AuditUnavailableError(self._audit_timeout_s) from None
+
+    async def _perform(self, _: str, command: Command, effect_id: str) -> None:
+        if not isinstance(command, RecordAudit):
+            raise NotSupportedError(type(command).__name__, "the HSM owes audit entries only")
+        await self.trail.append(command.record.of_request(effect_id))

@@ -1,0 +1,126 @@
+"""Known answers at every start, and a pairwise check of every new key (as FIPS 140-3 asks for)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from anya_actors.domain.hsm.errors import SelfTestError
+from anya_actors.domain.hsm.root import KdfParameters
+from anya_actors.domain.keys.algorithms import SIGNATURE_ALGORITHMS, InvalidSignatureError
+from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import AnyaError
+from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.ports.sealing import Cipher, PassphraseKdf, UnopenableError
+
+# RFC 8032, section 7.1, TEST 2.
+_ED25519: Final = (
+    "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+    "72",
+    "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+    "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+)
+# The private key 1 over SHA-256("Satoshi Nakamoto"), the deterministic signature that Bitcoin
+# libraries agree on (RFC 6979 with SHA-256, low S).
+_ECDSA: Final = (
+    "0000000000000000000000000000000000000000000000000000000000000001",
+    "a0dc65ffca799873cbea0ac274015b9526505daaaed385155425f7337704883e",
+    "3045022100934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8"
+    "02202442ce9d2b916064108014783e923ec36b49743e2ffa1c4496f01a512aafd9e5",
+)
+# BIP340, test vector 0: public key and signature of the message of 32 zero bytes.
+_BIP340: Final = (
+    "f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9",
+    "e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca8215"
+    "25f66a4a85ea8b71e482a74f382d2ce5ebeee8fdb2172f477df4900d310536c0",
+)
+
+# The vectors of RFC 9106 use a secret and associated data, which we do not. This one is what both
+# libsodium and OpenSSL give for a passphrase of 32 bytes 01 and a salt of 16 bytes 02.
+_ARGON2ID_COST: Final = KdfParameters(memory_kib=32, iterations=3, lanes=1)
+_ARGON2ID: Final = bytes.fromhex("30e0b44b7e23423b7282859ea36f02825b5828dde3c25f124d59d42d7235e132")
+
+
+async def run_self_tests(algorithms: KeyAlgorithms, cipher: Cipher, kdf: PassphraseKdf) -> None:
+    """Raise `SelfTestError` naming the first algorithm that does not give its known answer."""
+    _test("Ed25519", algorithms, "ed25519", "ed25519", _ED25519)
+    _test("ECDSA on secp256k1", algorithms, "secp256k1", "ecdsa-secp256k1", _ECDSA)
+    _test_bip340(algorithms)
+    _test_cipher(cipher)
+    await _test_kdf(kdf)
+
+
+def check_pair(algorithms: KeyAlgorithms, key_type: str, key: SigningKey) -> None:
+    """Raise `SelfTestError` unless what the new key signs verifies under its public half."""
+    message = bytes(range(32))
+    for algorithm in sorted(SIGNATURE_ALGORITHMS[key_type]):
+        try:
+            signature = key.sign(message, algorithm)
+            algorithms.verify(key_type, key.public_key, message, signature, algorithm)
+        except InvalidSignatureError:
+            raise SelfTestError(f"a new {key_type} key under {algorithm}") from None
+
+
+def _test(
+    name: str, algorithms: KeyAlgorithms, key_type: str, algorithm: str, vector: tuple[str, str, str]
+) -> None:
+    private_key, message, signature = (bytes.fromhex(part) for part in vector)
+    key = algorithms.load(key_type, Secret(private_key))
+    if key.sign(message, algorithm) != signature:
+        raise SelfTestError(name)
+    _expect(name, algorithms, key_type, key.public_key, message, signature, algorithm)
+
+
+def _test_bip340(algorithms: KeyAlgorithms) -> None:
+    public_key, signature = (bytes.fromhex(part) for part in _BIP340)
+    _expect("BIP340", algorithms, "secp256k1", public_key, bytes(32), signature, "schnorr-bip340")
+    # Its signatures hold chance, so signing is tested by verifying what was signed.
+    key = algorithms.load("secp256k1", Secret(bytes.fromhex(_ECDSA[0])))
+    message = bytes(range(32))
+    signed = key.sign(message, "schnorr-bip340")
+    _expect("BIP340", algorithms, "secp256k1", key.public_key, message, signed, "schnorr-bip340")
+
+
+def _expect(
+    name: str,
+    algorithms: KeyAlgorithms,
+    key_type: str,
+    public_key: bytes,
+    message: bytes,
+    signature: bytes,
+    algorithm: str,
+) -> None:
+    try:
+        algorithms.verify(key_type, public_key, message, signature, algorithm)
+    except AnyaError:
+        raise SelfTestError(name) from None
+    altered = bytes([message[0] ^ 1]) + message[1:]
+    try:
+        algorithms.verify(key_type, public_key, altered, signature, algorithm)
+    except InvalidSignatureError:
+        return
+    raise SelfTestError(name)
+
+
+def _test_cipher(cipher: Cipher) -> None:
+    # The GCM specification, test case 13 with the nonce in front: the tag of nothing under zeros.
+    sealed = bytes(12) + bytes.fromhex("530f8afbc74536b9a963b4f1c4cb738b")
+    with Secret(bytes(32)) as key:
+        try:
+            if len(cipher.open(key, sealed, b"")):
+                raise SelfTestError("AES-256-GCM")
+            cipher.open(key, cipher.seal(key, b"known", b"context"), b"context").wipe()
+        except UnopenableError:
+            raise SelfTestError("AES-256-GCM") from None
+        try:
+            cipher.open(key, sealed, b"another context")
+        except UnopenableError:
+            return
+    raise SelfTestError("AES-256-GCM")
+
+
+async def _test_kdf(kdf: PassphraseKdf) -> None:
+    with Secret(b"\x01" * 32) as passphrase:
+        derived = await kdf.derive(passphrase, b"\x02" * 16, _ARGON2ID_COST)
+    with derived:
+        if derived.reveal() != _ARGON2ID:
+            raise SelfTestError("Argon2id")

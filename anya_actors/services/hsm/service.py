@@ -1,0 +1,291 @@
+"""The HSM's use cases."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+
+from anya_actors.domain.hsm.audit import OperationRecord, view_of
+from anya_actors.domain.hsm.errors import SelfTestError
+from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
+from anya_actors.domain.hsm.machine import ISSUER, ROOT
+from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
+from anya_actors.domain.hsm.slots import OPERATIONS
+from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
+from anya_actors.domain.machine import InvalidInputError, UnavailableError
+from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.event_bus import EventBus
+from anya_actors.ports.key_algorithms import KeyAlgorithms
+from anya_actors.ports.passphrase import PassphraseSource
+from anya_actors.ports.process_guard import ProcessGuard
+from anya_actors.ports.randomness import Randomness
+from anya_actors.ports.sealing import Cipher, PassphraseKdf, SealedBoxes
+from anya_actors.ports.state_store import StateStore
+from anya_actors.services.hsm.audit import AuditTrail
+from anya_actors.services.hsm.checkpoints import Checkpoints
+from anya_actors.services.hsm.keys import KeyRing
+from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.self_test import run_self_tests
+from anya_actors.services.hsm.sessions import SessionDesk
+from anya_actors.services.hsm.settings import HsmSettings
+from anya_actors.services.hsm.vault import Sealer, Vault
+from anya_actors.services.tokens import TokenClaims, check_scopes, public_jwk, sign_token
+
+API_KEY: Final = "api-jwt"
+CHECKPOINT_KEY: Final = "audit-checkpoint"
+MAX_PAGE: Final = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+class HsmService:
+    """Keeps keys under a passphrase, gives them to sessions, audits every use, issues tokens.
+
+    Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
+    the first start), tests itself and checks the audit trail; it raises `WrongPassphraseError`,
+    `PassphraseSourceError`, `SelfTestError`, `AlteredKeyError` or `AuditBrokenError`, and then
+    nothing works.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: StateStore,
+        audit_log: AppendLog,
+        passphrase: PassphraseSource,
+        kdf: PassphraseKdf,
+        cipher: Cipher,
+        boxes: SealedBoxes,
+        algorithms: KeyAlgorithms,
+        guard: ProcessGuard,
+        clock: Clock,
+        randomness: Randomness,
+        bus: EventBus | None = None,
+        settings: HsmSettings | None = None,
+    ) -> None:
+        self._settings = settings or HsmSettings()
+        self._passphrase = passphrase
+        self._kdf = kdf
+        self._cipher = cipher
+        self._boxes = boxes
+        self._algorithms = algorithms
+        self._guard = guard
+        self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
+        self._trail = AuditTrail(audit_log, clock, algorithms)
+        self._records = AuditedRecords(
+            store=store,
+            trail=self._trail,
+            clock=clock,
+            randomness=randomness,
+            bus=bus,
+            audit_timeout_s=self._settings.audit_timeout_s,
+        )
+        self._checkpoints = Checkpoints(
+            self._records, self._settings.checkpoint_delay_s, self._settings.checkpoint_entries
+        )
+        self._vault: Vault | None = None
+        self._ring: KeyRing | None = None
+        self._session_desk: SessionDesk | None = None
+        self._failure: SelfTestError | None = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def resume(self) -> None:
+        """Come to life: harden, test, unseal, open the audit trail, finish what was owed."""
+        for refused in self._guard.harden():
+            _log.warning("hardening was refused", what=refused)
+        await run_self_tests(self._algorithms, self._cipher, self._kdf)
+        self._vault = await self._unseal()
+        self._ring = ring = KeyRing(self._records, self._algorithms, self._vault)
+        signer = ring.signing_key(await ring.platform_key(CHECKPOINT_KEY))
+        await self._trail.open(signer, await self._checkpoints.stored())
+        await ring.platform_key(API_KEY)
+        await self._records.engine.resume()
+        await self._records.note(self._records.entry("unseal", owner="hsm"))
+        self._checkpoints.start()
+        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings)
+
+    async def check_health(self) -> None:
+        """Return if healthy; raise `FencedError` or `SelfTestError`."""
+        await self._records.engine.check_health()
+        if self._failure is not None:
+            raise self._failure
+        _ = self._desk
+
+    async def close(self) -> None:
+        """Sign for the audit trail, forget the keys, release store and log."""
+        try:
+            await self._checkpoints.close()
+        finally:
+            self._session_desk = None
+            await self._records.engine.close()
+            await self._trail.close()
+            if self._vault is not None:
+                self._vault.wipe()
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    async def create_key(
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        operations: tuple[str, ...] = OPERATIONS,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        """Draw a key inside the HSM. ``key_type`` is ``secp256k1`` or ``ed25519``.
+
+        Raises `InvalidInputError` or `KeyExistsError`; `SelfTestError` if the new key does not
+        sign what it verifies, and then until a restart.
+        """
+        try:
+            return await self._keys.create(name, key_type, owner, tuple(operations), message_id)
+        except SelfTestError as error:
+            self._failure = error
+            raise
+
+    async def keys(self, owner: str | None = None) -> list[KeyView]:
+        """The keys of one owner, or all of them, by name."""
+        return await self._keys.views(owner)
+
+    async def key(self, name: str) -> KeyView:
+        """One key; raise `UnknownKeyError`."""
+        return await self._keys.view(name)
+
+    async def disable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        """Let nobody use the key; sessions that hold it are closed at once."""
+        view = await self._keys.set_enabled(name, owner, False, message_id)
+        await self._desk.close_with_key(name)
+        return view
+
+    async def enable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        """Let the key be used again, by sessions that are opened from now on."""
+        return await self._keys.set_enabled(name, owner, True, message_id)
+
+    # -- sessions -----------------------------------------------------------------------------
+
+    async def open_session(self, owner: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:
+        """Open a session of ``owner`` for these keys; its actor is served by its own process.
+
+        Raises `InvalidInputError`, `UnknownKeyError`, `OperationRefusedError`, `SessionLimitError`.
+        """
+        return await self._desk.open(owner, tuple(keys), message_id)
+
+    async def sessions(self) -> list[SessionView]:
+        """Every open session, oldest first."""
+        return await self._desk.views()
+
+    async def close_session(self, session_id: str, *, message_id: str) -> None:
+        """Close a session: its next operation, and any not yet answered, is refused."""
+        await self._desk.close(session_id, "closed on request", message_id)
+
+    async def release_keys(self, session_id: str, recipient_public_key: bytes) -> bytes:
+        """For the session's own process: its keys, in a box that only that process can open.
+
+        Given to one recipient. A second one ends the session with an alert (`SessionClosedError`).
+        """
+        return await self._desk.release(session_id, recipient_public_key)
+
+    async def append_audit(
+        self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str
+    ) -> None:
+        """For sessions: returns when the operations are durable in the audit trail.
+
+        Raises `SessionClosedError` if the session may not act; then it must not answer.
+        """
+        await self._desk.append(session_id, tuple(records), message_id)
+
+    # -- audit --------------------------------------------------------------------------------
+
+    async def audit(self, after: int = 0, limit: int = 100) -> list[AuditEntryView]:
+        """Up to ``limit`` (at most 1000) entries after a sequence, in order."""
+        if after < 0 or not 1 <= limit <= MAX_PAGE:
+            raise InvalidInputError("limit", f"choose 1 to {MAX_PAGE}, after a sequence of at least 0")
+        return [view_of(entry) for entry in await self._trail.entries(after, limit)]
+
+    async def verify_audit(self) -> AuditReport:
+        """Recompute the whole chain; raise `AuditBrokenError`, after publishing an alert.
+
+        The HSM goes on serving: new entries follow the head that it remembers.
+        """
+        return await self._checkpoints.verify()
+
+    # -- tokens -------------------------------------------------------------------------------
+
+    async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int, *, message_id: str) -> str:
+        """An access token for ``subject``. Repeated with the same message id: the same token."""
+        async with self._records.refusals("issue-token", subject, API_KEY):
+            scopes = check_scopes(scopes)
+            check_ttl(ttl_s)
+            if not 1 <= len(subject) <= 128:
+                raise InvalidInputError("subject", "it has 1 to 128 characters")
+            request = (subject, scopes, ttl_s)
+            grant = await self._records.answered(ISSUER, message_id, request)
+            if grant is None:
+                event = self._grant(subject, scopes, ttl_s)
+                grant = await self._records.change(ISSUER, event, message_id=message_id, request=request)
+        if not isinstance(grant, Grant):
+            raise TypeError(f"a grant was answered with {type(grant).__name__}")
+        return await self._token_of(grant)
+
+    async def jwks(self) -> dict[str, Any]:
+        """The public keys of the tokens, as a JWK set (RFC 7517)."""
+        slot = await self._keys.platform_key(API_KEY)
+        return {"keys": [public_jwk(version.public_key) for version in reversed(slot.versions)]}
+
+    def _grant(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> TokenIssued:
+        now_s = self._records.clock.now_unix_ms() // 1000
+        token_id = self._records.randomness.token_bytes(16).hex()
+        audit = self._records.entry("issue-token", owner=subject, key=API_KEY, algorithm="ed25519")
+        return TokenIssued(Grant(token_id, subject, scopes, now_s, now_s + ttl_s), audit)
+
+    async def _token_of(self, grant: Grant) -> str:
+        slot = await self._keys.platform_key(API_KEY)
+        claims = TokenClaims(
+            iss=self._settings.issuer,
+            aud=self._settings.audience,
+            sub=grant.subject,
+            scope=" ".join(grant.scopes),
+            iat=grant.issued_unix_s,
+            exp=grant.expires_unix_s,
+            jti=grant.token_id,
+            client_id=grant.subject,
+        )
+        with self._keys.open_newest(slot) as private_key:
+            return sign_token(claims, private_key.reveal(), slot.versions[-1].public_key)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    async def _unseal(self) -> Vault:
+        root = await self._records.load(ROOT, Root)
+        with await self._passphrase.read() as passphrase:
+            if root.seal is None:
+                seal, kek = await self._sealer.initialise(passphrase, self._settings.kdf)
+                await self._change_root(RootInitialised(seal, kek))
+                root = await self._records.load(ROOT, Root)
+            vault, better = await self._sealer.open(root, passphrase, self._settings.kdf)
+            if better is not None:
+                await self._change_root(RootResealed(better))
+        return vault
+
+    async def _change_root(self, event: RootInitialised | RootResealed) -> None:
+        await self._records.engine.handle(ROOT, event, message_id=self._records.fresh_id())
+
+    @property
+    def _keys(self) -> KeyRing:
+        if self._failure is not None:
+            raise self._failure
+        if self._ring is None:
+            raise UnavailableError("the HSM", "it is sealed")
+        return self._ring
+
+    @property
+    def _desk(self) -> SessionDesk:
+        if self._failure is not None:
+            raise self._failure
+        if self._session_desk is None:
+            raise UnavailableError("the HSM", "it is sealed")
+        return self._session_desk

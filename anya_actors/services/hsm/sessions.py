@@ -1,0 +1,176 @@
+"""The desk where sessions are opened, given their keys, listened to and closed."""
+
+from __future__ import annotations
+
+from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.machine import SESSIONS
+from anya_actors.domain.hsm.parcel import KeyParcel, pack_parcel
+from anya_actors.domain.hsm.sessions import (
+    MAX_KEYS,
+    KeysReleased,
+    Session,
+    SessionClosed,
+    SessionOpened,
+    SessionTable,
+    find_session,
+    session_view,
+)
+from anya_actors.domain.hsm.slots import PLATFORM_OWNER, check_use
+from anya_actors.domain.hsm.views import SessionView
+from anya_actors.domain.machine import InvalidInputError
+from anya_actors.ports.sealing import SealedBoxes
+from anya_actors.services.hsm.keys import KeyRing
+from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.settings import HsmSettings
+
+
+class SessionDesk:
+    """Every open session. What is idle or old is found over whenever anyone asks.
+
+    Idleness is measured by this process; after its restart every session counts as just used.
+    """
+
+    def __init__(
+        self, records: AuditedRecords, keys: KeyRing, boxes: SealedBoxes, settings: HsmSettings
+    ) -> None:
+        self._records = records
+        self._keys = keys
+        self._boxes = boxes
+        self._settings = settings
+        self._used_s: dict[str, float] = {}
+
+    async def open(self, owner: str, keys: tuple[str, ...], message_id: str) -> SessionView:
+        """Open a session once per message id."""
+        keys = tuple(dict.fromkeys(keys))
+        request = ("open-session", owner, keys)
+        view = await self._records.answered(SESSIONS, message_id, request)
+        if view is None:
+            async with self._records.refusals("open-session", owner, ",".join(keys)):
+                await self._check_opening(owner, keys)
+                await self.close_expired()
+                event = self._opening(owner, keys)
+                view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
+        if not isinstance(view, SessionView):
+            raise TypeError(f"an opening was answered with {type(view).__name__}")
+        return view
+
+    async def views(self) -> list[SessionView]:
+        """Every open session, oldest first."""
+        await self.close_expired()
+        return [session_view(session) for session in (await self._table()).sessions]
+
+    async def release(self, session_id: str, recipient: bytes) -> bytes:
+        """The session's keys, sealed to the first process that asks."""
+        if len(recipient) != 32:
+            raise InvalidInputError("recipient_public_key", "an X25519 key has 32 bytes")
+        session = await self._usable(session_id)
+        audit = self._records.entry(
+            "release-keys", owner=session.owner, key=",".join(session.keys), actor=session.actor
+        )
+        await self._records.change(SESSIONS, KeysReleased(session_id, recipient, audit))
+        parcel = KeyParcel(
+            session_view(session),
+            tuple([await self._keys.parcel_key(key, session.owner) for key in session.keys]),
+        )
+        # Only now: whatever closed it meanwhile, or gave it to another process, has been committed.
+        session = find_session(await self._table(), session_id)
+        if session.recipient != recipient:
+            raise SessionClosedError(session_id, "its keys were released to another process")
+        self._touch(session_id)
+        with pack_parcel(parcel) as packed:
+            return self._boxes.seal(packed, recipient)
+
+    async def append(self, session_id: str, records: tuple[OperationRecord, ...], message_id: str) -> None:
+        """Make a session's operations durable; raise `SessionClosedError` if it may not act (any more)."""
+        session = await self._usable(session_id)
+        if not session.recipient:
+            raise SessionClosedError(session_id, "its keys were never released")
+        entries = [
+            self._records.entry(
+                each.operation,
+                owner=session.owner,
+                key=each.key,
+                key_version=each.key_version,
+                algorithm=each.algorithm,
+                outcome=each.outcome,
+                actor=session.actor,
+                count=each.count,
+            ).of_request(f"{message_id}/{index}")
+            for index, each in enumerate(records)
+        ]
+        await self._records.note(*entries)
+        find_session(await self._table(), session_id)
+        self._touch(session_id)
+
+    async def close(self, session_id: str, reason: str, message_id: str = "") -> None:
+        """Close a session; one that is closed stays so."""
+        sessions = {session.session_id: session for session in (await self._table()).sessions}
+        owner = sessions[session_id].owner if session_id in sessions else ""
+        actor = f"hsm-session/{session_id[:64]}"
+        audit = self._records.entry("close-session", owner=owner, actor=actor, outcome=reason)
+        await self._records.change(
+            SESSIONS,
+            SessionClosed(session_id, reason, audit),
+            message_id=message_id,
+            request=("close-session", session_id),
+        )
+        self._used_s.pop(session_id, None)
+
+    async def close_with_key(self, key: str) -> None:
+        """Close every session that was opened for ``key``."""
+        for session in (await self._table()).sessions:
+            if key in session.keys:
+                await self.close(session.session_id, f"key {key} was disabled")
+
+    async def close_expired(self) -> None:
+        """Close what has been idle or open for too long."""
+        for session in (await self._table()).sessions:
+            reason = self._expiry(session)
+            if reason is not None:
+                await self.close(session.session_id, reason)
+
+    async def _check_opening(self, owner: str, keys: tuple[str, ...]) -> None:
+        if not 1 <= len(keys) <= MAX_KEYS:
+            raise InvalidInputError("keys", f"name 1 to {MAX_KEYS} keys")
+        if owner == PLATFORM_OWNER:
+            raise InvalidInputError("owner", f"{PLATFORM_OWNER} is the HSM itself")
+        for key in keys:
+            check_use(await self._keys.slot(key), owner)
+
+    def _opening(self, owner: str, keys: tuple[str, ...]) -> SessionOpened:
+        records, settings = self._records, self._settings
+        session = Session(
+            session_id=records.randomness.token_bytes(16).hex(),
+            owner=owner,
+            keys=keys,
+            opened_unix_ms=records.clock.now_unix_ms(),
+            idle_timeout_s=settings.session_idle_timeout_s,
+            absolute_timeout_s=settings.session_absolute_timeout_s,
+        )
+        audit = records.entry("open-session", owner=owner, key=",".join(keys), actor=session.actor)
+        self._touch(session.session_id)
+        return SessionOpened(session, settings.session_limit, audit)
+
+    async def _usable(self, session_id: str) -> Session:
+        session = find_session(await self._table(), session_id)
+        reason = self._expiry(session)
+        if reason is not None:
+            await self.close(session_id, reason)
+            raise SessionClosedError(session_id, reason)
+        return session
+
+    def _expiry(self, session: Session) -> str | None:
+        if self._records.clock.now_unix_ms() >= session.ends_unix_ms:
+            return f"it was open for {session.absolute_timeout_s} s"
+        now_s = self._records.clock.monotonic_s()
+        used_s = self._used_s.setdefault(session.session_id, now_s)
+        if now_s - used_s >= session.idle_timeout_s:
+            return f"it was idle for {session.idle_timeout_s} s"
+        return None
+
+    def _touch(self, session_id: str) -> None:
+        self._used_s[session_id] = self._records.clock.monotonic_s()
+
+    async def _table(self) -> SessionTable:
+        return await self._records.load(SESSIONS, SessionTable)
