@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.address import p2wpkh_address
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor
+from anya_actors.domain.bitcoin.coin import COINBASE_MATURITY
 from anya_actors.domain.bitcoin.events import BitcoinPaymentRequested, BitcoinWalletCreated
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
@@ -30,9 +30,6 @@ from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
 from anya_actors.domain.bitcoin.transaction import Outpoint
 from anya_actors.domain.bitcoin.views import AddressView, BalanceView, WalletView
 from anya_actors.domain.machine import AnyaError, Event, InvalidInputError, Step
-
-COINBASE_MATURITY: Final = 100
-"""A coinbase output may be spent by the block this many heights above its own (Core, consensus.h)."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
 
@@ -93,7 +90,7 @@ class WalletKey(msgspec.Struct, frozen=True):
         return p2wpkh_script(hash160(self.public_key))
 
 
-class Coin(msgspec.Struct, frozen=True):
+class WalletCoin(msgspec.Struct, frozen=True):
     """An output to one of the wallet's keys in a block. ``txid`` in wire order.
 
     ``spent_height`` and ``spent_by`` tell of the block and transaction that spent it.
@@ -128,7 +125,7 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
     created_unix_ms: int
     cursor: ChainCursor
     keys: tuple[WalletKey, ...]
-    coins: tuple[Coin, ...] = ()
+    coins: tuple[WalletCoin, ...] = ()
     payments: tuple[Payment, ...] = ()
     pending: tuple[PendingTransaction, ...] = ()
     follow_count: int = 0
@@ -149,16 +146,16 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
             for spent in payment.inputs
         }
 
-    def spendable(self) -> list[Coin]:
+    def spendable(self) -> list[WalletCoin]:
         """Coins that a new payment may spend, in a fixed order."""
         reserved = self.reserved()
         free = [coin for coin in self.unspent() if coin.outpoint not in reserved]
         return sorted((coin for coin in free if self.is_mature(coin)), key=lambda coin: coin.outpoint)
 
-    def unspent(self) -> Iterable[Coin]:
+    def unspent(self) -> Iterable[WalletCoin]:
         return (coin for coin in self.coins if coin.spent_height is None)
 
-    def is_mature(self, coin: Coin) -> bool:
+    def is_mature(self, coin: WalletCoin) -> bool:
         """Whether the next block may spend the coin."""
         return not coin.coinbase or self.cursor.height + 1 - coin.height >= COINBASE_MATURITY
 
@@ -230,7 +227,7 @@ def advance_payment(wallet: Wallet, payment_id: str, event: Event) -> Step[Walle
     return Step(replace(wallet, payments=payments), outcome.commands, outcome.events)
 
 
-def payment_input(wallet: Wallet, coin: Coin) -> PaymentInput:
+def payment_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
     """The coin with the key that spends it; raises `CoinNotSpendableError` for a foreign coin."""
     key = wallet.key_of(coin.script_pubkey)
     if key is None:

@@ -29,7 +29,7 @@ from anya_actors.domain.bitcoin.payment import (
     Phase,
 )
 from anya_actors.domain.bitcoin.transaction import Transaction
-from anya_actors.domain.bitcoin.wallet import Coin, PendingTransaction, Wallet, advance_payment
+from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet, WalletCoin, advance_payment
 from anya_actors.domain.machine import Command, Event, Step, SystemEvent
 
 MAX_PENDING: Final = 1000
@@ -138,7 +138,7 @@ def disconnect_blocks(wallet: Wallet, event: BlocksDisconnected) -> Step[Wallet]
 
 
 def see_transactions(wallet: Wallet, event: TransactionsSeen) -> Step[Wallet]:
-    known = {pending.txid for pending in wallet.pending}
+    known = {pending.txid for pending in wallet.pending} | {coin.txid for coin in wallet.coins}
     unknown = [one for one in event.transactions if one.txid not in known]
     unknown = unknown[: max(0, MAX_PENDING - len(wallet.pending))]
     seen = replace(wallet, pending=(*wallet.pending, *unknown), follow_count=wallet.follow_count + 1)
@@ -169,7 +169,7 @@ class _Change:
         for transaction in block.transactions:
             spent_sat = self._spend(transaction, block.block.height)
             for output in transaction.received:
-                coin = Coin(
+                coin = WalletCoin(
                     transaction.txid,
                     output.index,
                     output.amount_sat,
@@ -237,7 +237,7 @@ class _Change:
         height = self._wallet.cursor.height
         self._wallet = replace(self._wallet, cursor=self._wallet.cursor.disconnect(block_hash))
         reorged: dict[bytes, None] = {}
-        coins: dict[tuple[bytes, int], Coin] = {}
+        coins: dict[tuple[bytes, int], WalletCoin] = {}
         for outpoint, coin in self._coins.items():
             if coin.height == height:
                 reorged[coin.txid] = None

@@ -1,0 +1,321 @@
+"""A Bitcoin node in memory: blocks, reorganisations, a mempool, and failures on demand.
+
+It keeps the rules that a wallet can break (missing, spent and immature inputs, amounts, P2WPKH
+signatures, the minimum fee), with Core's reject reasons, and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+
+from coincurve import PublicKey
+
+from anya_actors.domain.bitcoin.address import parse_address
+from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
+from anya_actors.domain.bitcoin.coin import Coin
+from anya_actors.domain.bitcoin.errors import RejectedTransactionError
+from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.mining import (
+    block_subsidy_sat,
+    coinbase_transaction,
+    solve,
+    unsolved_block,
+)
+from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.script import hash160, is_unspendable, p2wpkh_script
+from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sighash
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
+from anya_actors.domain.machine import NotSupportedError
+from anya_actors.ports.bitcoin_rpc import (
+    BlockNotFoundError,
+    BroadcastRejectedError,
+    ChainInfo,
+    FoundHeader,
+    FoundTransaction,
+    NodeUnreachableError,
+    TransactionNotFoundError,
+    Utxo,
+)
+
+_NOWHERE = p2wpkh_script(bytes(20))
+_START_UNIX_S = 1_700_000_000
+
+
+class MemoryBitcoinNode:
+    """A `BitcoinRpc` and, in the same object, the world around it that tests move.
+
+    ``down`` makes every call fail. ``lose_answers`` makes that many calls of `broadcast` and
+    `generate_to_address` take effect and then fail. ``taken`` lists every accepted broadcast.
+    """
+
+    def __init__(self, network: Network = Network.REGTEST) -> None:
+        self.network = network
+        self.down = False
+        self.lose_answers = 0
+        self.reject_reason: str | None = None
+        self.feerate_sat_per_vb: int | None = None
+        self.initial_block_download = False
+        self.taken: list[Txid] = []
+        self._blocks: dict[BlockHash, tuple[Block, int]] = {}
+        self._active: list[BlockHash] = []
+        self._spent: dict[BlockHash, dict[Outpoint, Coin]] = {}
+        self._utxos: dict[Outpoint, Coin] = {}
+        self._homes: dict[Txid, BlockHash] = {}
+        self._mempool: dict[Txid, Transaction] = {}
+        self._nonces = itertools.count(1)
+        self._connect(self._make_block(_NOWHERE, ()))
+
+    # -- the world ----------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        return len(self._active) - 1
+
+    @property
+    def best_hash(self) -> BlockHash:
+        return self._active[-1]
+
+    def mine(
+        self, count: int = 1, script_pubkey: bytes = _NOWHERE, *, empty: bool = False
+    ) -> list[BlockHash]:
+        """Mine blocks at once, with what waits in the mempool unless ``empty``."""
+        mined = []
+        for _ in range(count):
+            block = self._make_block(script_pubkey, () if empty else tuple(self._mempool.values()))
+            self._connect(block)
+            mined.append(block.hash)
+        return mined
+
+    def reorganise(self, depth: int, length: int | None = None, *, empty: bool = True) -> None:
+        """Replace the newest ``depth`` blocks by ``length`` others (by default one more)."""
+        returned: list[Transaction] = []
+        for _ in range(depth):
+            returned = [*self._disconnect().transactions[1:], *returned]
+        waiting = [*returned, *self._mempool.values()]
+        self._mempool = {}
+        self._readmit(waiting)
+        self.mine(depth + 1 if length is None else length, empty=empty)
+
+    def lose_mempool(self) -> None:
+        """Forget every waiting transaction, as a node does that restarts without its file."""
+        self._mempool = {}
+
+    def balance_sat(self, scripts: Iterable[bytes]) -> int:
+        """What the unspent outputs of these scripts hold, in blocks."""
+        wanted = set(scripts)
+        return sum(coin.amount_sat for coin in self._utxos.values() if coin.script_pubkey in wanted)
+
+    def outputs_to(self, script_pubkey: bytes) -> list[int]:
+        """The amounts of every output to the script in the active chain, spent or not."""
+        return [
+            output.amount_sat
+            for block_hash in self._active
+            for transaction in self._blocks[block_hash][0].transactions
+            for output in transaction.outputs
+            if output.script_pubkey == script_pubkey
+        ]
+
+    # -- BitcoinRpc ---------------------------------------------------------------------------
+
+    async def chain_info(self) -> ChainInfo:
+        await self._reach()
+        return ChainInfo(
+            chain=self.network.core_name,
+            height=self.height,
+            headers=self.height,
+            best_hash=self.best_hash,
+            median_time_unix_s=self._blocks[self.best_hash][0].header.time_s,
+            initial_block_download=self.initial_block_download,
+        )
+
+    async def block_hash(self, height: int) -> BlockHash:
+        await self._reach()
+        if not 0 <= height < len(self._active):
+            raise BlockNotFoundError(str(height))
+        return self._active[height]
+
+    async def header(self, block_hash: BlockHash) -> FoundHeader:
+        await self._reach()
+        block, height = self._find(block_hash)
+        active = height < len(self._active) and self._active[height] == block_hash
+        return FoundHeader(block.header, height, self.height - height + 1 if active else -1)
+
+    async def block(self, block_hash: BlockHash) -> Block:
+        await self._reach()
+        return self._find(block_hash)[0]
+
+    async def transaction(self, txid: Txid) -> FoundTransaction:
+        await self._reach()
+        if txid in self._mempool:
+            return FoundTransaction(self._mempool[txid], None, 0)
+        home = self._homes.get(txid)
+        if home is None:
+            raise TransactionNotFoundError(str(txid))
+        block, height = self._blocks[home]
+        found = next(one for one in block.transactions if one.txid == txid)
+        return FoundTransaction(found, home, self.height - height + 1)
+
+    async def broadcast(self, transaction: Transaction) -> None:
+        await self._reach()
+        if self.reject_reason is not None:
+            raise BroadcastRejectedError(str(transaction.txid), self.reject_reason)
+        try:
+            self._admit(transaction)
+        except RejectedTransactionError as rejection:
+            raise BroadcastRejectedError(str(transaction.txid), rejection.reason) from None
+        self.taken.append(transaction.txid)
+        self._answer()
+
+    async def mempool_txids(self) -> frozenset[Txid]:
+        await self._reach()
+        return frozenset(self._mempool)
+
+    async def utxo(self, outpoint: Outpoint, *, include_mempool: bool = True) -> Utxo | None:
+        await self._reach()
+        if include_mempool and outpoint in self._mempool_spends():
+            return None
+        coin = self._utxos.get(outpoint)
+        if coin is not None:
+            depth = self.height - coin.height + 1
+            return Utxo(coin.amount_sat, coin.script_pubkey, coin.is_coinbase, depth)
+        parent = self._mempool.get(outpoint.txid) if include_mempool else None
+        if parent is None or outpoint.index >= len(parent.outputs):
+            return None
+        output = parent.outputs[outpoint.index]
+        return Utxo(output.amount_sat, output.script_pubkey, False, 0)
+
+    async def estimate_feerate(self, target_blocks: int) -> int | None:
+        await self._reach()
+        return self.feerate_sat_per_vb
+
+    async def generate_to_address(self, blocks: int, address: str) -> list[BlockHash]:
+        await self._reach()
+        if self.network is not Network.REGTEST:
+            raise NotSupportedError("generatetoaddress", "only regtest mines on request")
+        mined = self.mine(blocks, parse_address(address, self.network))
+        self._answer()
+        return mined
+
+    async def close(self) -> None:
+        return None
+
+    # -- inside -------------------------------------------------------------------------------
+
+    async def _reach(self) -> None:
+        # Pass control on, as a call over a socket does.
+        await asyncio.sleep(0)
+        if self.down:
+            raise NodeUnreachableError("memory", "the test switched it off")
+
+    def _answer(self) -> None:
+        if self.lose_answers > 0:
+            self.lose_answers -= 1
+            raise NodeUnreachableError("memory", "the answer was lost")
+
+    def _find(self, block_hash: BlockHash) -> tuple[Block, int]:
+        found = self._blocks.get(block_hash)
+        if found is None:
+            raise BlockNotFoundError(str(block_hash))
+        return found
+
+    def _make_block(self, script_pubkey: bytes, transactions: tuple[Transaction, ...]) -> Block:
+        height = len(self._active)
+        reward_sat = block_subsidy_sat(height, self.network) + sum(map(self._fee_sat, transactions))
+        nonce = next(self._nonces).to_bytes(4, "big")
+        coinbase = coinbase_transaction(height, script_pubkey, reward_sat, transactions, nonce)
+        previous = self._active[-1] if self._active else BlockHash(bytes(32))
+        time_s = _START_UNIX_S + 600 * height
+        block = solve(unsolved_block(previous, time_s, REGTEST_BITS, (coinbase, *transactions)))
+        assert block is not None, "regtest's target is met by every second nonce"  # noqa: S101
+        return block
+
+    def _connect(self, block: Block) -> None:
+        height = len(self._active)
+        spent: dict[Outpoint, Coin] = {}
+        for transaction in block.transactions:
+            if not transaction.is_coinbase:
+                spent.update((one.prevout, self._utxos.pop(one.prevout)) for one in transaction.inputs)
+            for index, output in enumerate(transaction.outputs):
+                if not is_unspendable(output.script_pubkey):
+                    coin = Coin(output.amount_sat, output.script_pubkey, height, transaction.is_coinbase)
+                    self._utxos[Outpoint(transaction.txid, index)] = coin
+            self._homes[transaction.txid] = block.hash
+            self._mempool.pop(transaction.txid, None)
+        self._blocks[block.hash] = (block, height)
+        self._spent[block.hash] = spent
+        self._active.append(block.hash)
+
+    def _disconnect(self) -> Block:
+        block, _ = self._blocks[self._active.pop()]
+        for transaction in reversed(block.transactions):
+            for index in range(len(transaction.outputs)):
+                self._utxos.pop(Outpoint(transaction.txid, index), None)
+            del self._homes[transaction.txid]
+        made = {transaction.txid for transaction in block.transactions}
+        self._utxos.update(
+            (outpoint, coin)
+            for outpoint, coin in self._spent[block.hash].items()
+            if outpoint.txid not in made
+        )
+        return block
+
+    def _readmit(self, transactions: Iterable[Transaction]) -> None:
+        for transaction in transactions:
+            try:
+                self._admit(transaction)
+            except RejectedTransactionError:
+                continue
+
+    def _mempool_spends(self) -> set[Outpoint]:
+        return {one.prevout for waiting in self._mempool.values() for one in waiting.inputs}
+
+    def _coin_of(self, outpoint: Outpoint) -> Coin | None:
+        parent = self._mempool.get(outpoint.txid)
+        if parent is not None and outpoint.index < len(parent.outputs):
+            output = parent.outputs[outpoint.index]
+            return Coin(output.amount_sat, output.script_pubkey, len(self._active), False)
+        return self._utxos.get(outpoint)
+
+    def _fee_sat(self, transaction: Transaction) -> int:
+        spent = [self._coin_of(one.prevout) for one in transaction.inputs]
+        if None in spent:
+            raise RejectedTransactionError("bad-txns-inputs-missingorspent")
+        total_sat = sum(coin.amount_sat for coin in spent if coin is not None)
+        return total_sat - sum(output.amount_sat for output in transaction.outputs)
+
+    def _admit(self, transaction: Transaction) -> None:
+        txid = transaction.txid
+        if txid in self._mempool:
+            return
+        if any(Outpoint(txid, index) in self._utxos for index in range(len(transaction.outputs))):
+            return
+        taken = self._mempool_spends()
+        for index, one in enumerate(transaction.inputs):
+            coin = self._coin_of(one.prevout)
+            if coin is None:
+                raise RejectedTransactionError("bad-txns-inputs-missingorspent")
+            if one.prevout in taken:
+                raise RejectedTransactionError("txn-mempool-conflict")
+            if not coin.is_mature_at(len(self._active)):
+                raise RejectedTransactionError("bad-txns-premature-spend-of-coinbase")
+            _verify_p2wpkh(transaction, index, coin)
+        fee_sat = self._fee_sat(transaction)
+        if fee_sat < 0:
+            raise RejectedTransactionError("bad-txns-in-belowout")
+        if fee_sat < transaction.vsize:
+            raise RejectedTransactionError("min relay fee not met")
+        self._mempool[txid] = transaction
+
+
+def _verify_p2wpkh(transaction: Transaction, index: int, coin: Coin) -> None:
+    witness = transaction.inputs[index].witness
+    if len(witness) != 2 or coin.script_pubkey != p2wpkh_script(hash160(witness[1])):
+        raise RejectedTransactionError("mandatory-script-verify-flag-failed (Witness program hash mismatch)")
+    signature, public_key = witness
+    digest = segwit_v0_sighash(
+        transaction, index, p2wpkh_script_code(hash160(public_key)), coin.amount_sat, signature[-1]
+    )
+    if not PublicKey(public_key).verify(signature[:-1], digest, hasher=None):
+        raise RejectedTransactionError("mandatory-script-verify-flag-failed (Signature must be zero)")

@@ -1,0 +1,336 @@
+"""Follows the node's chain and mempool for every wallet, and then for the event bus.
+
+Each wallet and the ``chain`` key have their own cursor, committed together with what its blocks
+did. A crash anywhere leaves each of them at some block, and following goes on from there: no block
+is missed and none counts twice. Wallets go first, so that whoever hears of a block finds every
+wallet's balance up to date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import islice
+from typing import Final
+
+import structlog
+
+from anya_actors.domain.bitcoin.block import Block
+from anya_actors.domain.bitcoin.chain_follower import (
+    RETAINED_BLOCKS,
+    ChainConnected,
+    ChainCursor,
+    ChainDisconnected,
+    ChainFollowed,
+    ReorgTooDeepError,
+    block_ref,
+)
+from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.payment import PaymentVanished, Phase
+from anya_actors.domain.bitcoin.transaction import Transaction
+from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet
+from anya_actors.domain.bitcoin.wallet_blocks import (
+    BlocksConnected,
+    BlocksDisconnected,
+    Scanner,
+    TransactionsSeen,
+    TransactionsVanished,
+)
+from anya_actors.domain.machine import AnyaError, UnavailableError
+from anya_actors.ports.bitcoin_rpc import (
+    BitcoinRpc,
+    BlockNotFoundError,
+    ChainInfo,
+    TransactionNotFoundError,
+)
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.state_store import FencedError
+from anya_actors.services.bitcoin.ledger import CHAIN_KEY, Ledger, wallet_key
+from anya_actors.services.bitcoin.settings import BitcoinSettings
+
+BATCH_BLOCKS: Final = 64
+BATCH_BYTES: Final = 1_000_000
+CACHED_BLOCKS: Final = 2 * BATCH_BLOCKS
+MEMPOOL_READS: Final = 500
+"""How many unknown transactions of the mempool one pass reads; the rest come with the next."""
+
+_MAX_ROUNDS: Final = 20
+
+_log = structlog.get_logger(__name__)
+
+
+class WrongChainError(AnyaError):
+    """The node is of another network than the settings say; nothing of it is believed."""
+
+    code = "wrong-chain"
+    message = "the Bitcoin node is on {}, but the settings say {}"
+    remedy = "Correct bitcoin.network or the node's URL."
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found, expected)
+
+
+class Follower:
+    """Brings wallets up to the node's tip, in a loop and on demand."""
+
+    def __init__(self, ledger: Ledger, rpc: BitcoinRpc, clock: Clock, settings: BitcoinSettings) -> None:
+        self._ledger = ledger
+        self._rpc = rpc
+        self._clock = clock
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._blocks: dict[BlockHash, Block] = {}
+        self._seen: set[Txid] = set()
+        self._mempool_due_s = 0.0
+        self._troubles: dict[str, str] = {}
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow in the background."""
+        self._loop = asyncio.create_task(self._run())
+
+    def wake(self) -> None:
+        """Look at the node now instead of at the next interval."""
+        self._mempool_due_s = 0.0
+        self._wake.set()
+
+    async def close(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+
+    def check_health(self) -> None:
+        """Raise if the loop has ended, which it never should."""
+        if self._loop is not None and self._loop.done():
+            raise UnavailableError("the chain follower", "its loop has ended")
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.follow(mempool=self._clock.monotonic_s() >= self._mempool_due_s)
+                self._trouble("node", None)
+            except FencedError:
+                return
+            except AnyaError as error:
+                self._trouble("node", error)
+            except Exception:  # noqa: BLE001 - told in the log with its traceback
+                # A defect of ours must not end the following of other blocks.
+                _log.exception("following the chain failed")
+            await self._pause()
+
+    async def _pause(self) -> None:
+        woken = asyncio.create_task(self._wake.wait())
+        rested = asyncio.ensure_future(self._clock.sleep(self._settings.poll_interval_s))
+        try:
+            await asyncio.wait({woken, rested}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            rested.cancel()
+
+    def _trouble(self, what: str, error: AnyaError | None) -> None:
+        # Told once when it begins and once when it ends, not at every poll.
+        now = None if error is None else str(error)
+        if now == self._troubles.get(what):
+            return
+        if now is None:
+            del self._troubles[what]
+            _log.info("following again", what=what)
+        else:
+            self._troubles[what] = now
+            _log.warning("following waits", what=what, error=now)
+
+    # -- one pass -----------------------------------------------------------------------------
+
+    async def follow(self, *, mempool: bool = True) -> None:
+        """Bring every wallet, and then the published chain, to the node's tip.
+
+        Raises an `UnavailableError` when the node does not answer, and `WrongChainError`.
+        """
+        async with self._turn:
+            info = await self._rpc.chain_info()
+            if info.chain != self._settings.network.core_name:
+                raise WrongChainError(info.chain, self._settings.network.core_name)
+            names = await self._ledger.wallet_names()
+            for key in (*map(wallet_key, names), CHAIN_KEY):
+                await self._follow_key(key, info)
+            if mempool and names:
+                await self._watch_mempool(names, info)
+
+    async def _follow_key(self, key: str, info: ChainInfo) -> None:
+        # One wallet that cannot follow must not keep the others from it.
+        try:
+            await self._sync(key, info)
+        except ReorgTooDeepError as error:
+            self._trouble(key, error)
+        else:
+            self._trouble(key, None)
+
+    async def _sync(self, key: str, info: ChainInfo) -> None:
+        if key == CHAIN_KEY and await self._ledger.chain() is None:
+            await self._meet_chain(info)
+        for _ in range(_MAX_ROUNDS):
+            cursor, count = await self._ledger.cursor(key)
+            if cursor.tip_hash == info.best_hash or _is_catching_up(info, cursor):
+                return
+            fork_height = await self._fork_height(cursor, info)
+            if fork_height < cursor.height:
+                await self._disconnect(key, cursor.above(fork_height), count)
+            await self._connect_up_to(key, info.height)
+            info = await self._rpc.chain_info()
+
+    async def _meet_chain(self, info: ChainInfo) -> None:
+        oldest = max(0, info.height - RETAINED_BLOCKS + 1)
+        heights = range(oldest, info.height + 1)
+        hashes = [await self._rpc.block_hash(height) for height in heights]
+        if hashes[-1] != info.best_hash or (await self._rpc.chain_info()).best_hash != info.best_hash:
+            raise UnavailableError("the chain", "its tip moved while it was read")
+        cursor = ChainCursor(info.height, tuple(bytes(known) for known in hashes))
+        await self._ledger.engine.handle(
+            CHAIN_KEY, ChainFollowed(cursor), message_id=f"follow/{CHAIN_KEY}/met"
+        )
+
+    async def _fork_height(self, cursor: ChainCursor, info: ChainInfo) -> int:
+        for height in range(min(cursor.height, info.height), cursor.oldest_height - 1, -1):
+            if await self._hash_at(height) == cursor.hash_at(height):
+                return height
+        raise ReorgTooDeepError(cursor.oldest_height)
+
+    async def _hash_at(self, height: int) -> BlockHash | None:
+        try:
+            return await self._rpc.block_hash(height)
+        except BlockNotFoundError:
+            return None
+
+    async def _disconnect(self, key: str, hashes: tuple[BlockHash, ...], count: int) -> None:
+        gone = tuple(bytes(block_hash) for block_hash in hashes)
+        event = ChainDisconnected(gone) if key == CHAIN_KEY else BlocksDisconnected(gone)
+        await self._ledger.follow(key, event, count)
+
+    async def _connect_up_to(self, key: str, height: int) -> None:
+        while True:
+            cursor, _ = await self._ledger.cursor(key)
+            blocks = await self._read_blocks(cursor, height)
+            if not blocks:
+                return
+            if key == CHAIN_KEY:
+                refs = tuple(block_ref(block, at) for at, block in enumerate(blocks, cursor.height + 1))
+                _, count = await self._ledger.cursor(key)
+                await self._ledger.follow(key, ChainConnected(refs), count)
+            else:
+                await self._connect_wallet(key, blocks)
+
+    async def _connect_wallet(self, key: str, blocks: list[Block]) -> None:
+        name = key.partition("/")[2]
+        # Scanned with the keys that the wallet has at the moment of the commit: an address told to
+        # someone a moment ago may already be paid in these blocks.
+        async with self._ledger.locks(key):
+            wallet = await self._ledger.wallet(name)
+            scanner = Scanner(wallet)
+            scanned = tuple(
+                scanner.scan_block(block, height)
+                for height, block in enumerate(blocks, wallet.cursor.height + 1)
+            )
+            await self._ledger.follow(key, BlocksConnected(scanned), wallet.follow_count)
+
+    async def _read_blocks(self, cursor: ChainCursor, height: int) -> list[Block]:
+        """The next blocks on the cursor; none when the node's chain has turned away from it."""
+        blocks: list[Block] = []
+        previous, size = cursor.tip_hash, 0
+        for at in range(cursor.height + 1, min(height, cursor.height + BATCH_BLOCKS) + 1):
+            block_hash = await self._hash_at(at)
+            if block_hash is None or size >= BATCH_BYTES:
+                break
+            block = await self._read_block(block_hash)
+            if block.header.previous != previous:
+                break
+            blocks.append(block)
+            previous, size = block_hash, size + block.size
+        return blocks
+
+    async def _read_block(self, block_hash: BlockHash) -> Block:
+        block = self._blocks.get(block_hash)
+        if block is None:
+            block = await self._rpc.block(block_hash)
+            # Kept while other wallets need the same blocks.
+            while self._blocks and (
+                len(self._blocks) >= CACHED_BLOCKS
+                or sum(kept.size for kept in self._blocks.values()) > 4 * BATCH_BYTES
+            ):
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[block_hash] = block
+        return block
+
+    # -- the mempool --------------------------------------------------------------------------
+
+    async def _watch_mempool(self, names: list[str], info: ChainInfo) -> None:
+        self._mempool_due_s = self._clock.monotonic_s() + self._settings.mempool_interval_s
+        # Only what a node had before this look can be missing from it.
+        broadcast = await self._broadcast_payments()
+        txids = await self._rpc.mempool_txids()
+        self._seen &= txids
+        fresh = await self._read_fresh(txids)
+        settled = (await self._rpc.chain_info()).best_hash == info.best_hash
+        for name in names:
+            async with self._ledger.locks(wallet_key(name)):
+                await self._tell_seen(await self._ledger.wallet(name), fresh)
+                # A transaction that is missing from the mempool has vanished only if no block
+                # that we have not followed yet can hold it.
+                wallet = await self._ledger.wallet(name)
+                if settled and wallet.cursor.tip_hash == info.best_hash:
+                    await self._tell_vanished(wallet, txids, broadcast)
+        self._seen.update(transaction.txid for transaction in fresh)
+
+    async def _read_fresh(self, txids: frozenset[Txid]) -> list[Transaction]:
+        fresh = []
+        for txid in islice(sorted(txids - self._seen), MEMPOOL_READS):
+            try:
+                found = await self._rpc.transaction(txid)
+            except TransactionNotFoundError:
+                continue
+            if found.block_hash is None:
+                fresh.append(found.transaction)
+        return fresh
+
+    async def _tell_seen(self, wallet: Wallet, fresh: list[Transaction]) -> None:
+        scanner = Scanner(wallet)
+        found = [scanned for scanned in map(scanner.scan, fresh) if scanned is not None]
+        known = {pending.txid for pending in wallet.pending}
+        paying = tuple(
+            PendingTransaction(one.txid, one.received_sat)
+            for one in found
+            if one.received and one.txid not in known
+        )
+        if paying:
+            key = wallet_key(wallet.name)
+            await self._ledger.follow(key, TransactionsSeen(paying), wallet.follow_count)
+
+    async def _broadcast_payments(self) -> set[str]:
+        return {
+            payment.payment_id
+            for wallet in await self._ledger.wallets()
+            for payment in wallet.payments
+            if payment.phase is Phase.BROADCAST and not payment.broadcast_owed
+        }
+
+    async def _tell_vanished(self, wallet: Wallet, txids: frozenset[Txid], broadcast: set[str]) -> None:
+        key = wallet_key(wallet.name)
+        gone = tuple(pending.txid for pending in wallet.pending if Txid(pending.txid) not in txids)
+        if gone:
+            await self._ledger.follow(key, TransactionsVanished(gone), wallet.follow_count)
+        for payment in wallet.payments:
+            lost = payment.payment_id in broadcast and Txid(payment.txid) not in txids
+            # What a node refused once is offered again on the next block, not at every poll.
+            if lost and payment.phase is Phase.BROADCAST and payment.refused_height != wallet.cursor.height:
+                event = PaymentVanished(payment.payment_id)
+                message_id = f"follow/{payment.payment_id}/vanished/{payment.broadcasts}"
+                await self._ledger.engine.handle(key, event, message_id=message_id)
+
+
+def _is_catching_up(info: ChainInfo, cursor: ChainCursor) -> bool:
+    """Whether the node is still on its way to a block that we know from before."""
+    return info.initial_block_download and cursor.hash_at(info.height) == info.best_hash

@@ -1,0 +1,95 @@
+"""Performs what wallets owe: signatures by the HSM, broadcasts by the node."""
+
+from __future__ import annotations
+
+from coincurve import PublicKey
+
+from anya_actors.domain.bitcoin.payment import (
+    BroadcastPayment,
+    PaymentBroadcast,
+    PaymentRefused,
+    PaymentSigned,
+    PaymentSigningRefused,
+    Phase,
+    SignPayment,
+)
+from anya_actors.domain.bitcoin.payment_plan import signing_digests, with_witnesses
+from anya_actors.domain.bitcoin.sighash import Sighash
+from anya_actors.domain.bitcoin.transaction import parse_transaction
+from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
+from anya_actors.domain.machine import AnyaError, Command, Event, NotSupportedError
+from anya_actors.ports.bitcoin_rpc import BitcoinRpc, BroadcastRejectedError
+from anya_actors.ports.signer import Signer
+from anya_actors.services.bitcoin.follower import Follower
+from anya_actors.services.bitcoin.ledger import Ledger
+
+_IN_A_BLOCK = (Phase.CONFIRMED, Phase.SETTLED)
+
+
+class SignatureMismatchError(AnyaError):
+    """The HSM answered a signature that does not hold for the key and the digest."""
+
+    code = "signature-mismatch"
+    message = "the signature by key {} does not hold"
+    remedy = "Nothing was sent. Check the HSM's audit log and its key; the platform asks it again."
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+
+
+class Performer:
+    """Each method may be repeated after a crash at any point, with the same effect as once."""
+
+    def __init__(self, ledger: Ledger, rpc: BitcoinRpc, signer: Signer, follower: Follower) -> None:
+        self._ledger = ledger
+        self._rpc = rpc
+        self._signer = signer
+        self._follower = follower
+
+    async def perform(self, key: str, command: Command, _: str) -> Event | None:
+        """Do what the wallet under ``key`` owes; what came of it."""
+        match command:
+            case SignPayment():
+                return await self._sign(command)
+            case BroadcastPayment():
+                return await self._broadcast(key, command)
+        raise NotSupportedError(type(command).__name__, "the bitcoin actor owes no such thing")
+
+    async def _sign(self, command: SignPayment) -> Event:
+        bare = parse_transaction(command.transaction)
+        signatures = []
+        for spent, digest in zip(command.inputs, signing_digests(bare, command.inputs), strict=True):
+            try:
+                signature = await self._signer.sign_ecdsa(spent.key, digest)
+            except (UnknownKeyError, OperationRefusedError) as error:
+                return PaymentSigningRefused(command.payment_id, str(error))
+            _verify(spent.key, spent.public_key, digest, signature)
+            signatures.append(signature + bytes((Sighash.ALL,)))
+        signed = with_witnesses(bare, command.inputs, tuple(signatures))
+        return PaymentSigned(command.payment_id, signed.serialize())
+
+    async def _broadcast(self, key: str, command: BroadcastPayment) -> Event:
+        try:
+            await self._rpc.broadcast(parse_transaction(command.transaction))
+        except BroadcastRejectedError as error:
+            return await self._refused(key, command.payment_id, error.reason)
+        self._follower.wake()
+        return PaymentBroadcast(command.payment_id)
+
+    async def _refused(self, key: str, payment_id: str, reason: str) -> Event:
+        # A node that has the transaction in a block whose outputs are all spent rejects it like
+        # one whose coins are missing. The chain knows: look there before believing the refusal.
+        await self._follower.follow(mempool=False)
+        wallet = await self._ledger.wallet(key.partition("/")[2])
+        if wallet.payment(payment_id).phase in _IN_A_BLOCK:
+            return PaymentBroadcast(payment_id)
+        return PaymentRefused(payment_id, reason, wallet.cursor.height)
+
+
+def _verify(key: str, public_key: bytes, digest: bytes, signature: bytes) -> None:
+    try:
+        holds = PublicKey(public_key).verify(signature, digest, hasher=None)
+    except ValueError:
+        holds = False
+    if not holds:
+        raise SignatureMismatchError(key)

@@ -1,0 +1,318 @@
+"""The use cases of the ``bitcoin`` actor.
+
+What it promises: an acknowledged payment is made exactly once, whatever crashes when, unless it
+ends rejected or conflicted, which its phase says. A wallet's balance is what the node's active
+chain says, through any reorganisation of fewer than ``RETAINED_BLOCKS`` blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, TypeVar
+
+from anya_actors.domain.bitcoin import payment as payments
+from anya_actors.domain.bitcoin import wallet as wallets
+from anya_actors.domain.bitcoin.address import parse_address
+from anya_actors.domain.bitcoin.amount import check_amount_sat
+from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.payment_plan import (
+    DEFAULT_MAX_FEERATE_SAT_PER_VB,
+    PaymentOrder,
+    check_feerate,
+    plan_payment,
+)
+from anya_actors.domain.bitcoin.views import (
+    AddressView,
+    BalanceView,
+    BlockView,
+    PaymentView,
+    TipView,
+    TransactionView,
+    WalletView,
+)
+from anya_actors.domain.bitcoin.wallet import (
+    AddressAdded,
+    PaymentRequested,
+    UnknownPaymentError,
+    UnknownWalletError,
+    Wallet,
+    WalletCreated,
+    WalletExistsError,
+    check_wallet_name,
+)
+from anya_actors.domain.machine import AnyaError, InvalidInputError, UnavailableError
+from anya_actors.domain.supervision.backoff import Backoff
+from anya_actors.ports.actors import Actors
+from anya_actors.ports.bitcoin_rpc import BitcoinRpc
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.event_bus import EventBus
+from anya_actors.ports.randomness import Randomness
+from anya_actors.ports.signer import Signer
+from anya_actors.ports.state_store import StateStore
+from anya_actors.services.bitcoin.chain_views import block_view, tip_view, transaction_view
+from anya_actors.services.bitcoin.follower import Follower
+from anya_actors.services.bitcoin.ledger import BITCOIN_RULES, BitcoinEngine, Ledger, wallet_key
+from anya_actors.services.bitcoin.mining import Miner
+from anya_actors.services.bitcoin.performer import Performer
+from anya_actors.services.bitcoin.settings import REGTEST_FEERATE_SAT_PER_VB, BitcoinSettings
+from anya_actors.services.bitcoin.wallet_keys import WalletKeys
+from anya_actors.services.durable import IdempotencyConflictError
+
+V = TypeVar("V")
+
+_HEIGHT = re.compile(r"[0-9]{1,9}", re.ASCII)
+# An owed broadcast must not sleep for long after its node has come back.
+_RETRIES: Final = Backoff(first_s=0.05, longest_s=5.0)
+
+
+class FeerateUnknownError(AnyaError):
+    """The payment names no feerate and the node cannot estimate one."""
+
+    code = "feerate-unknown"
+    message = "the node on {} has seen too few transactions to estimate a feerate"
+    remedy = "Give feerate_sat_per_vb with the payment, or set bitcoin.fallback_feerate_sat_per_vb."
+
+    def __init__(self, network: str) -> None:
+        super().__init__(network)
+
+
+class BitcoinService:
+    """Everything that ``bitcoin/main`` serves. Hashes are the reversed text that Core shows."""
+
+    def __init__(
+        self,
+        *,
+        store: StateStore,
+        rpc: BitcoinRpc,
+        signer: Signer,
+        actors: Actors,
+        clock: Clock,
+        randomness: Randomness,
+        bus: EventBus | None = None,
+        settings: BitcoinSettings | None = None,
+    ) -> None:
+        self._settings = settings or BitcoinSettings()
+        self._rpc = rpc
+        self._clock = clock
+        self._engine = BitcoinEngine(
+            store=store,
+            rules=BITCOIN_RULES,
+            perform=lambda key, command, effect_id: self._performer.perform(key, command, effect_id),
+            clock=clock,
+            randomness=randomness,
+            bus=bus,
+            backoff=_RETRIES,
+        )
+        self._ledger = Ledger(self._engine)
+        self._keys = WalletKeys(actors, owner=store.actor)
+        self._follower = Follower(self._ledger, rpc, clock, self._settings)
+        self._performer = Performer(self._ledger, rpc, signer, self._follower)
+        self._miner = Miner(self._ledger, rpc, self._follower, self._settings.network)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def resume(self) -> None:
+        """Take up the payments that a dead predecessor owed, and follow the chain."""
+        await self._engine.resume()
+        self._follower.start()
+
+    async def check_health(self) -> None:
+        """Raise if this copy may not act or follows no longer. An unreachable node is no illness of
+        ours: no restart of this actor would bring it back."""
+        await self._engine.check_health()
+        self._follower.check_health()
+
+    async def close(self) -> None:
+        await self._follower.close()
+        await self._engine.close()
+        await self._rpc.close()
+
+    async def follow(self) -> None:
+        """Bring every wallet to the node's tip now; raises an `UnavailableError` if there is none."""
+        await self._follower.follow()
+
+    async def settled(self, wallet: str) -> None:
+        """Wait until this wallet owes no signature and no broadcast."""
+        await self._engine.settled(wallet_key(check_wallet_name(wallet)))
+
+    # -- the chain ----------------------------------------------------------------------------
+
+    async def tip(self) -> TipView:
+        """The node's active chain and its newest block."""
+        return tip_view(await self._rpc.chain_info())
+
+    async def block(self, block: str | int) -> BlockView:
+        """A block by hash or by height on the active chain; raises `BlockNotFoundError`, `HashError`."""
+        text = str(block)
+        if _HEIGHT.fullmatch(text) is not None:
+            block_hash = await self._rpc.block_hash(int(text))
+        else:
+            block_hash = BlockHash.from_hex(text)
+        found = await self._rpc.header(block_hash)
+        return block_view(found, await self._rpc.block(block_hash))
+
+    async def transaction(self, txid: str) -> TransactionView:
+        """A transaction; raises `TransactionNotFoundError`, `HashError`."""
+        found = await self._rpc.transaction(Txid.from_hex(txid))
+        return transaction_view(found, self._settings.network)
+
+    async def generate(self, address: str, blocks: int, *, message_id: str) -> list[str]:
+        """Mine ``blocks`` blocks (1 to 1000) that pay ``address``; their hashes, oldest first.
+
+        Regtest only (`NotSupportedError`). At most once for each message id: if this process died,
+        or the node's answer was lost, before the outcome was stored, a repetition mines nothing
+        and raises `GenerationOutcomeUnknownError`. Every wallet has followed when it returns.
+        """
+        return await self._miner.generate(address, blocks, message_id)
+
+    # -- wallets ------------------------------------------------------------------------------
+
+    async def create_wallet(self, name: str, *, message_id: str) -> WalletView:
+        """Make a wallet with its first address, whose key is made in the HSM.
+
+        Raises `InvalidInputError`, `WalletExistsError`, or an `UnavailableError` if no node was
+        ever met: a wallet begins at the tip.
+        """
+        key, request = wallet_key(check_wallet_name(name)), ("create_wallet", name)
+        async with self._ledger.locks(key):
+            answered = await self._engine.answered(key, _call(message_id), request)
+            if isinstance(answered, WalletView):
+                return answered
+            if await self._engine.exists(key):
+                raise WalletExistsError(name)
+            chain = await self._ledger.chain()
+            if chain is None:
+                await self._follower.follow(mempool=False)
+                chain = await self._ledger.chain()
+            if chain is None:
+                raise UnavailableError("the Bitcoin node", "its chain has not been read yet")
+            first = await self._keys.make(name, 0)
+            event = WalletCreated(
+                name, self._settings.network.value, first, chain.cursor, self._clock.now_unix_ms()
+            )
+            answer = await self._engine.handle(key, event, message_id=_call(message_id), request=request)
+        return _expect(answer, WalletView)
+
+    async def wallets(self) -> list[WalletView]:
+        """Every wallet, by name."""
+        return [wallets.view_of(wallet) for wallet in await self._ledger.wallets()]
+
+    async def new_address(self, wallet: str, *, message_id: str) -> AddressView:
+        """A receiving address that was never given out; its key is made in the HSM."""
+        key, request = wallet_key(check_wallet_name(wallet)), ("new_address", wallet)
+        async with self._ledger.locks(key):
+            answered = await self._engine.answered(key, _call(message_id), request)
+            if isinstance(answered, AddressView):
+                return answered
+            before = await self._ledger.wallet(wallet)
+            fresh = await self._keys.make(wallet, len(before.keys))
+            answer = await self._engine.handle(
+                key, AddressAdded(fresh), message_id=_call(message_id), request=request
+            )
+        return _expect(answer, AddressView)
+
+    async def balance(self, wallet: str) -> BalanceView:
+        """The wallet's money as of the block that it has followed; raises `UnknownWalletError`."""
+        return wallets.balance_of(await self._ledger.wallet(check_wallet_name(wallet)))
+
+    # -- payments -----------------------------------------------------------------------------
+
+    async def send(
+        self,
+        wallet: str,
+        address: str,
+        amount_sat: int,
+        feerate_sat_per_vb: int | None = None,
+        max_fee_sat: int | None = None,
+        *,
+        message_id: str,
+    ) -> PaymentView:
+        """Promise a payment. When this returns, it will be made whatever crashes.
+
+        The answer is that of the promise (phase ``requested``), with the final txid and fee; ask
+        `payment` how it fares. Without a feerate the node's estimate is used. Raises, with nothing
+        promised: `UnknownWalletError`, `AddressError`, `AmountError`, `DustError`,
+        `InsufficientFundsError`, `TransactionTooLargeError`, `FeeCapMissingError`,
+        `AbsurdFeeError`, `FeerateUnknownError`, `InvalidInputError`, `IdempotencyConflictError`.
+        """
+        key = wallet_key(check_wallet_name(wallet))
+        request = ("send", wallet, address, amount_sat, feerate_sat_per_vb, max_fee_sat)
+        async with self._ledger.locks(key):
+            answered = await self._engine.answered(key, _call(message_id), request)
+            if isinstance(answered, PaymentView):
+                return answered
+            before = await self._ledger.wallet(wallet)
+            self._check_order(address, amount_sat)
+            payment_id = _payment_id(wallet, message_id)
+            promised = next((one for one in before.payments if one.payment_id == payment_id), None)
+            if promised is not None:
+                # So long ago that the engine has forgotten its answer; the payment is not.
+                if (promised.address, promised.amount_sat) != (address, amount_sat):
+                    raise IdempotencyConflictError(message_id)
+                return payments.view_of(promised, before.cursor.height)
+            order = PaymentOrder(
+                payment_id=payment_id,
+                address=address,
+                amount_sat=amount_sat,
+                feerate_sat_per_vb=await self._feerate(feerate_sat_per_vb),
+                max_fee_sat=self._settings.max_fee_sat if max_fee_sat is None else max_fee_sat,
+                final_confirmations=self._settings.final_confirmations,
+                requested_unix_ms=self._clock.now_unix_ms(),
+            )
+            event = await self._promise(before, order)
+            answer = await self._engine.handle(key, event, message_id=_call(message_id), request=request)
+        return _expect(answer, PaymentView)
+
+    async def payment(self, payment_id: str) -> PaymentView:
+        """How a payment fares; raises `UnknownPaymentError`."""
+        try:
+            wallet = await self._ledger.wallet(payment_id.rpartition(".")[0])
+        except UnknownWalletError:
+            raise UnknownPaymentError(payment_id) from None
+        return payments.view_of(wallet.payment(payment_id), wallet.cursor.height)
+
+    async def payments(self, wallet: str) -> list[PaymentView]:
+        """Every payment of the wallet, oldest first."""
+        found = await self._ledger.wallet(check_wallet_name(wallet))
+        return [payments.view_of(payment, found.cursor.height) for payment in found.payments]
+
+    async def _promise(self, wallet: Wallet, order: PaymentOrder) -> PaymentRequested:
+        plan = plan_payment(wallet, order)
+        change = (
+            await self._keys.make(wallet.name, len(wallet.keys), change=True) if plan.needs_change else None
+        )
+        return PaymentRequested(plan.payment(change), change)
+
+    def _check_order(self, address: str, amount_sat: int) -> None:
+        # Before anything is asked of the node, so that bad input is told as such even without one.
+        parse_address(address, self._settings.network)
+        check_amount_sat(amount_sat)
+
+    async def _feerate(self, feerate_sat_per_vb: int | None) -> int:
+        if feerate_sat_per_vb is not None:
+            return check_feerate(feerate_sat_per_vb)
+        estimate = await self._rpc.estimate_feerate(self._settings.confirm_target_blocks)
+        if estimate is not None:
+            return min(max(estimate, 1), DEFAULT_MAX_FEERATE_SAT_PER_VB)
+        if self._settings.fallback_feerate_sat_per_vb is not None:
+            return check_feerate(self._settings.fallback_feerate_sat_per_vb)
+        if self._settings.network is Network.REGTEST:
+            return REGTEST_FEERATE_SAT_PER_VB
+        raise FeerateUnknownError(self._settings.network.value)
+
+
+def _call(message_id: str) -> str:
+    # A caller's ids live beside those of the follower and must never meet one.
+    return f"call/{message_id}"
+
+
+def _payment_id(wallet: str, message_id: str) -> str:
+    return f"{wallet}.{hashlib.sha256(message_id.encode()).hexdigest()[:24]}"
+
+
+def _expect(answer: object, kind: type[V]) -> V:
+    if not isinstance(answer, kind):
+        raise InvalidInputError("message_id", "it was used for another kind of call")
+    return answer
