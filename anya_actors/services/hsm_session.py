@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedEr
 from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
@@ -21,6 +22,7 @@ from anya_actors.ports.sealing import SealedBoxes
 
 HSM: Final = "hsm/main"
 MAX_BATCH: Final = 1024
+CLOSING_TIMEOUT_S: Final = 2.0
 
 REFUSALS: Final = (InvalidInputError, InvalidSignatureError, OperationRefusedError, UnknownKeyError)
 
@@ -86,8 +88,18 @@ class HsmSessionService:
         """A session is healthy also when it is over: it answers so."""
 
     async def close(self) -> None:
-        """Forget the keys. The session's record stays with the HSM until it times out."""
+        """Forget the keys, and tell the HSM that the session is over: no other process may revive it."""
+        was_open = self._over is None
         self._end("its process was stopped")
+        if was_open:
+            with contextlib.suppress(AnyaError):  # the HSM may be gone already; then time ends it
+                await self._actors.call(
+                    HSM,
+                    "close_session",
+                    self._session_id,
+                    message_id=self._message_id(),
+                    timeout_s=CLOSING_TIMEOUT_S,
+                )
 
     async def public_key(self, key: str) -> bytes:
         """SEC1 compressed (33 bytes, secp256k1) or 32 bytes (Ed25519)."""
@@ -192,13 +204,17 @@ class HsmSessionService:
         self, operation: str, key: str, version: int, algorithm: str = "", outcome: str = OK, count: int = 1
     ) -> None:
         record = OperationRecord(operation, key[:128], version, algorithm[:32], outcome, count)
-        message_id = f"{self._session_id}/{self._randomness.token_bytes(16).hex()}"
         try:
-            await self._actors.call(HSM, "append_audit", self._session_id, (record,), message_id=message_id)
+            await self._actors.call(
+                HSM, "append_audit", self._session_id, (record,), message_id=self._message_id()
+            )
         except SessionClosedError as error:
             self._end(str(error.args[1]))
             raise
         self._used_s = self._clock.monotonic_s()
+
+    def _message_id(self) -> str:
+        return f"{self._session_id}/{self._randomness.token_bytes(16).hex()}"
 
 
 def _refused(error: Exception) -> str:

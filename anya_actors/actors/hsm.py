@@ -1,0 +1,80 @@
+"""``hsm/main``: the one process that holds the key-encryption key, and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anya_actors.actors.shell import DurableActor, served
+from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
+from anya_actors.services.hsm import HsmService
+
+
+class HsmActor(DurableActor[HsmService]):
+    """The HSM on Ray. No secret is an argument or an answer: keys travel in sealed boxes alone."""
+
+    @served
+    async def create_key(
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        operations: tuple[str, ...] = ("sign", "verify"),
+        *,
+        message_id: str,
+    ) -> KeyView:
+        return await self.service.create_key(name, key_type, owner, operations, message_id=message_id)
+
+    @served
+    async def keys(self, owner: str | None = None) -> list[KeyView]:
+        return await self.service.keys(owner)
+
+    @served
+    async def key(self, name: str) -> KeyView:
+        return await self.service.key(name)
+
+    @served
+    async def disable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.disable_key(name, owner, message_id=message_id)
+
+    @served
+    async def enable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.enable_key(name, owner, message_id=message_id)
+
+    @served
+    async def open_session(self, owner: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:
+        return await self.service.open_session(owner, keys, message_id=message_id)
+
+    @served
+    async def sessions(self) -> list[SessionView]:
+        return await self.service.sessions()
+
+    @served
+    async def close_session(self, session_id: str, *, message_id: str) -> None:
+        await self.service.close_session(session_id, message_id=message_id)
+
+    @served
+    async def release_keys(self, session_id: str, recipient_public_key: bytes) -> bytes:
+        return await self.service.release_keys(session_id, recipient_public_key)
+
+    @served
+    async def append_audit(
+        self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str
+    ) -> None:
+        await self.service.append_audit(session_id, records, message_id=message_id)
+
+    @served
+    async def audit(self, after: int = 0, limit: int = 100) -> list[AuditEntryView]:
+        return await self.service.audit(after, limit)
+
+    @served
+    async def verify_audit(self) -> AuditReport:
+        return await self.service.verify_audit()
+
+    @served
+    async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int, *, message_id: str) -> str:
+        return await self.service.issue_token(subject, scopes, ttl_s, message_id=message_id)
+
+    @served
+    async def jwks(self) -> dict[str, Any]:
+        return await self.service.jwks()
