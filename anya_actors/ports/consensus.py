@@ -30,6 +30,17 @@ class EngineFailedError(AnyaError):
         super().__init__(what, why)
 
 
+class EngineLockedError(AnyaError):
+    """Another engine has this data directory open."""
+
+    code = "store-locked"
+    message = "the consensus engine's directory {} is in use"
+    remedy = "Stop the other node that uses this data directory, or choose another --data-dir."
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+
+
 class Standing(enum.Enum):
     """What became of a block."""
 
@@ -77,4 +88,7 @@ class ConsensusEngines(Protocol):
     """Opens the engine of one data directory."""
 
     def open(self, *, wipe: bool) -> ConsensusEngine:
-        """Open it as last closed, or empty. Raises `EngineFailedError`."""
+        """Open it as last closed, or, wiped, with the genesis block alone.
+
+        Raises `EngineLockedError` or `EngineFailedError`.
+        """

@@ -18,7 +18,13 @@ from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsol
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.domain.machine import NotSupportedError
-from anya_actors.ports.consensus import ConsensusEngine, ConsensusEngines, EngineFailedError, Standing
+from anya_actors.ports.consensus import (
+    ConsensusEngine,
+    ConsensusEngines,
+    EngineFailedError,
+    EngineLockedError,
+    Standing,
+)
 
 TRUE = b"\x51"
 GENESIS_TIME_S = 1296688602
@@ -187,6 +193,7 @@ def test_what_was_closed_in_order_is_there_when_opened_again(tmp_path: Path) -> 
     assert engine.tip() == (chain[-1].hash, 3)
     engine.close()
     engine = engines.open(wipe=True)
+    assert engine.tip() == (REGTEST_GENESIS_HASH, 0)
     replayed = [engine.process_block(block).standing for block in chain]
     assert replayed == [Standing.VALID] * 3
     engine.close()
@@ -195,8 +202,9 @@ def test_what_was_closed_in_order_is_there_when_opened_again(tmp_path: Path) -> 
 def test_a_second_engine_in_one_directory_is_refused(tmp_path: Path) -> None:
     engines = KernelEngines(tmp_path, Network.REGTEST)
     engine = engines.open(wipe=True)
-    with pytest.raises(EngineFailedError, match="open"):
-        engines.open(wipe=False)
+    for wipe in (False, True):
+        with pytest.raises(EngineLockedError, match="in use"):
+            engines.open(wipe=wipe)
     engine.close()
 
 

@@ -9,9 +9,11 @@ before it is returned, and the platform runs it in a process of its own, supervi
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pbk
 from pbk.capi import KernelOpaquePtr
@@ -26,7 +28,7 @@ from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.domain.machine import NotSupportedError
-from anya_actors.ports.consensus import EngineFailedError, Standing, Verdict
+from anya_actors.ports.consensus import EngineFailedError, EngineLockedError, Standing, Verdict
 
 CONSENSUS_FLAGS: Final = int(pbk.ScriptVerificationFlags.ALL)
 SCRIPT_REJECTED: Final = "mempool-script-verify-flag-failed"
@@ -45,18 +47,27 @@ class KernelEngine:
     def __init__(self, directory: Path, *, wipe: bool, in_memory: bool = False) -> None:
         listen()
         self._checked: dict[bytes, bool] = {}
+        self._chainman: Any = None
+        self._lock = _lock(directory)
+        try:
+            if wipe:
+                _remove_all(directory)
+            self._open(directory, in_memory)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _open(self, directory: Path, in_memory: bool) -> None:
         # The kernel keeps raw pointers into these callbacks: they must live as long as it does.
         self._callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._on_block_checked)
         context = pbk.make_context(pbk.ChainType.REGTEST, self._callbacks)
         options = pbk.ChainstateManagerOptions(context, str(directory), str(directory / "blocks"))
         options.update_block_tree_db_in_memory(in_memory)
         options.update_chainstate_db_in_memory(in_memory)
-        if wipe:
-            options.set_wipe_dbs(True, True)
         with heard_lines() as lines:
             try:
-                self._chainman: Any = pbk.ChainstateManager(options)
-                # Without this first import nothing is wiped, and the tip is not loaded.
+                self._chainman = pbk.ChainstateManager(options)
+                # Without this first import the best chain is not activated.
                 self._chainman.import_blocks([])
             except RuntimeError as error:
                 why = lines[-1].strip() if lines else str(error)
@@ -142,6 +153,26 @@ class KernelEngine:
             # Its destructor flushes; no view of it may be left, and none is: all are copied.
             chainman, self._chainman = self._chainman, None
             chainman.__del__()
+            self._lock.close()
+
+
+def _lock(directory: Path) -> IO[bytes]:
+    """Hold the directory for this engine: wiping must never meet another one's open files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    file = (directory / "engine.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise EngineLockedError(str(directory)) from error
+    return file
+
+
+def _remove_all(directory: Path) -> None:
+    # The kernel's own wipe rebuilds its databases from its block files, which may hold blocks
+    # that nobody was told of: the files have to go too.
+    for name in ("blocks", "chainstate"):
+        shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def _check_spend(transaction: Transaction, spent: Sequence[TxOutput]) -> None:
@@ -192,5 +223,4 @@ class KernelEngines:
         self._in_memory = in_memory
 
     def open(self, *, wipe: bool) -> KernelEngine:
-        self._directory.mkdir(parents=True, exist_ok=True)
         return KernelEngine(self._directory, wipe=wipe, in_memory=self._in_memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Final
 
 from btclib.hashes import hash160 as _hash160
@@ -110,15 +111,17 @@ def witness_program(script: bytes) -> tuple[int, bytes] | None:
     return None
 
 
-def operations(script: bytes) -> list[tuple[int, bytes | None]]:
-    """Opcodes with the data they push, None for those that push none; raises `ScriptEndsError`."""
-    result: list[tuple[int, bytes | None]] = []
+def iterate_operations(script: bytes) -> Iterator[tuple[int, bytes | None]]:
+    """Opcodes with the data they push, None for those that push none.
+
+    Raises `ScriptEndsError` when it comes to a push that is cut off.
+    """
     at = 0
     while at < len(script):
         opcode = script[at]
         at += 1
         if opcode > 0x4E:
-            result.append((opcode, None))
+            yield opcode, None
             continue
         size = opcode
         if opcode >= 0x4C:
@@ -129,9 +132,13 @@ def operations(script: bytes) -> list[tuple[int, bytes | None]]:
             at += width
         if at + size > len(script):
             raise ScriptEndsError
-        result.append((opcode, script[at : at + size]))
+        yield opcode, script[at : at + size]
         at += size
-    return result
+
+
+def operations(script: bytes) -> list[tuple[int, bytes | None]]:
+    """All operations of a script; raises `ScriptEndsError`."""
+    return list(iterate_operations(script))
 
 
 def classify(script: bytes) -> ScriptType:
@@ -203,29 +210,12 @@ def _pushes_only(script: bytes) -> bool:
 def disassemble(script: bytes) -> str:
     """The script in words, as Core's ``asm``: short pushes as numbers, longer ones in hexadecimal."""
     words: list[str] = []
-    at = 0
-    while at < len(script):
-        size = _operation_size(script, at)
-        if size is None:
-            words.append("[error]")
-            break
-        ((opcode, data),) = operations(script[at : at + size])
-        words.append(_word(opcode, data))
-        at += size
+    try:
+        for opcode, data in iterate_operations(script):
+            words.append(_word(opcode, data))
+    except ScriptEndsError:
+        words.append("[error]")
     return " ".join(words)
-
-
-def _operation_size(script: bytes, at: int) -> int | None:
-    opcode = script[at]
-    size = 1
-    if opcode < 0x4C:
-        size += opcode
-    elif opcode <= 0x4E:
-        width = 1 << (opcode - 0x4C)
-        size += width + int.from_bytes(script[at + 1 : at + 1 + width], "little")
-        if at + 1 + width > len(script):
-            return None
-    return size if at + size <= len(script) else None
 
 
 def _word(opcode: int, data: bytes | None) -> str:

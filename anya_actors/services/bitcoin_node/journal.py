@@ -1,0 +1,97 @@
+"""What the node must not lose, as one list of records that only grows.
+
+The journal is the node's truth: the consensus engine and every index are built from it. A block
+or transaction is acknowledged only after its record is synced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from anya_actors.domain.encoding import Schema
+from anya_actors.ports.append_log import AppendLog
+
+_BATCH: Final = 256
+
+
+class Record(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """One fact."""
+
+
+class BlockKept(Record, frozen=True):
+    """A block that may be valid, as it came."""
+
+    raw: bytes
+
+
+class TransactionKept(Record, frozen=True):
+    """A transaction that entered the mempool."""
+
+    raw: bytes
+    entered_unix_ms: int
+
+
+class BranchInvalidated(Record, frozen=True):
+    """A person declared this block, and so its descendants, invalid."""
+
+    block_hash: bytes
+
+
+class BranchReconsidered(Record, frozen=True):
+    """The declaration about this block was taken back."""
+
+    block_hash: bytes
+
+
+class WalletSeeded(Record, frozen=True):
+    """The seed of the node wallet's keys. In the clear: this wallet is for regtest only."""
+
+    seed: bytes
+
+    def __repr__(self) -> str:
+        return "WalletSeeded(seed=<hidden>)"
+
+
+class KeyGiven(Record, frozen=True):
+    """The wallet's next key was given out, as this kind of address."""
+
+    kind: str
+    label: str
+
+
+AnyRecord = BlockKept | TransactionKept | BranchInvalidated | BranchReconsidered | WalletSeeded | KeyGiven
+RECORDS: Final[Schema[AnyRecord]] = Schema("node record", AnyRecord)
+
+
+class Journal:
+    """The node's records, read and written as types."""
+
+    def __init__(self, log: AppendLog) -> None:
+        self._log = log
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    async def append(self, *records: AnyRecord) -> int:
+        """Add records, synced when it returns; the position of the first."""
+        return await self._log.append(*(RECORDS.encode(record) for record in records))
+
+    async def read(self, position: int) -> AnyRecord:
+        """The record at a position."""
+        (data,) = await self._log.read(position, 1)
+        return RECORDS.decode(data)
+
+    async def all(self) -> AsyncIterator[tuple[int, AnyRecord]]:
+        """Every record with its position, in order."""
+        position = 0
+        while position < len(self._log):
+            batch = await self._log.read(position, _BATCH)
+            for data in batch:
+                yield position, RECORDS.decode(data)
+                position += 1
+
+    async def close(self) -> None:
+        await self._log.close()

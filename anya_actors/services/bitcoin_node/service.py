@@ -1,0 +1,275 @@
+"""The use cases of the embedded node. One change at a time; reading needs no turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from anya_actors.domain.bitcoin.block import Block
+from anya_actors.domain.bitcoin.block_tree import BlockNode
+from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
+from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.mempool import Mempool, MempoolEntry
+from anya_actors.domain.bitcoin.mempool_policy import fee_at_rate
+from anya_actors.domain.bitcoin.mining import NONCES
+from anya_actors.domain.bitcoin.transaction import Transaction, parse_transaction
+from anya_actors.domain.machine import AnyaError, UnavailableError
+from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.consensus import ConsensusEngines, Standing, Verdict
+from anya_actors.ports.randomness import Randomness
+from anya_actors.services.bitcoin_node.acceptance import ALREADY_IN_MEMPOOL
+from anya_actors.services.bitcoin_node.chain import Chain, ChainChange
+from anya_actors.services.bitcoin_node.journal import (
+    BlockKept,
+    BranchInvalidated,
+    BranchReconsidered,
+    Journal,
+    TransactionKept,
+)
+from anya_actors.services.bitcoin_node.miner import Miner
+from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
+from anya_actors.services.bitcoin_node.wallet import NodeWallet
+from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
+
+T = TypeVar("T")
+
+DEFAULT_TRIES: Final = 1_000_000
+
+
+class FeeTooHighError(AnyaError):
+    """The sender's own limit for the fee is exceeded."""
+
+    code = "fee-too-high"
+    message = "the fee of {} sat is over the limit of {} sat"
+    remedy = "Lower the fee, or raise the limit (maxfeerate)."
+
+    def __init__(self, fee_sat: int, limit_sat: int) -> None:
+        super().__init__(fee_sat, limit_sat)
+
+
+class UnknownBlockError(AnyaError):
+    """No block of this hash is known."""
+
+    code = "unknown-block"
+    message = "block {} is not known"
+    remedy = "Check the hash."
+
+    def __init__(self, block_hash: str) -> None:
+        super().__init__(block_hash)
+
+
+class BitcoinNodeService:
+    """An own Bitcoin node without peers.
+
+    What a mutating method returned is durable. `chain`, `pool` and `wallet` may be read at any
+    time between two awaits; only the methods here change them.
+    """
+
+    def __init__(
+        self, *, engines: ConsensusEngines, log: AppendLog, clock: Clock, randomness: Randomness
+    ) -> None:
+        self._journal = Journal(log)
+        self._clock = clock
+        self.chain = Chain(engines, self._journal)
+        self._waiting = WaitingTransactions(self.chain, self._journal, clock)
+        self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
+        self._miner = Miner(self.chain, lambda: self._waiting.pool, clock)
+        self._turn = asyncio.Lock()
+        self.started_s = clock.monotonic_s()
+
+    @property
+    def pool(self) -> Mempool:
+        return self._waiting.pool
+
+    @property
+    def records(self) -> int:
+        """How many records the journal has; with a clean stop they tell whether all were seen."""
+        return len(self._journal)
+
+    # Life
+
+    async def start(self, *, clean: bool) -> None:
+        """Read the journal and bring engine, indexes and mempool to where they were."""
+        kept: list[tuple[Transaction, int]] = []
+        async for position, record in self._journal.all():
+            match record:
+                case BlockKept():
+                    await self.chain.note_block(record.raw, position)
+                case TransactionKept():
+                    kept.append((parse_transaction(record.raw), record.entered_unix_ms))
+                case BranchInvalidated():
+                    self.chain.tree.invalidated.add(BlockHash(record.block_hash))
+                case BranchReconsidered():
+                    self.chain.tree.invalidated.discard(BlockHash(record.block_hash))
+                case _:
+                    self.wallet.note(record)
+        await self.chain.open(clean=clean)
+        await self._waiting.restore(kept)
+
+    async def check_health(self) -> None:
+        if not self.chain.is_open:
+            raise UnavailableError("the embedded Bitcoin node", "its consensus engine is closed")
+
+    async def close(self) -> None:
+        """Finish the change under way, then flush the engine and release the journal."""
+        async with self._turn:
+            await self.chain.close()
+            await self._journal.close()
+
+    async def _alone(self, change: Callable[[], Awaitable[T]]) -> T:
+        # A caller that gives up must not leave a change half done.
+        async def run() -> T:
+            async with self._turn:
+                await self.check_health()
+                return await change()
+
+        return await asyncio.shield(asyncio.ensure_future(run()))
+
+    # Blocks
+
+    async def submit_block(self, block: Block) -> Verdict:
+        """Judge a block and follow it."""
+        return await self._alone(lambda: self._submit(block))
+
+    async def _submit(self, block: Block) -> Verdict:
+        verdict, change = await self.chain.submit(block)
+        await self._waiting.follow(change)
+        return verdict
+
+    async def generate(
+        self, script_pubkey: bytes, blocks: int, tries: int = DEFAULT_TRIES
+    ) -> list[BlockHash]:
+        """Mine blocks that pay to the script; fewer if the tries run out."""
+        hashes: list[BlockHash] = []
+        while len(hashes) < blocks and tries > 0:
+            block = await self._alone(partial(self._mine, script_pubkey, tries))
+            if block is None:
+                break
+            tries -= block.header.nonce
+            hashes.append(block.hash)
+        return hashes
+
+    async def _mine(self, script_pubkey: bytes, tries: int) -> Block | None:
+        block = self._miner.from_mempool(script_pubkey, self.records, min(tries, NONCES))
+        if block is not None:
+            await self._take_own(block)
+        return block
+
+    async def _take_own(self, block: Block) -> None:
+        verdict = await self._submit(block)
+        if verdict.standing is not Standing.VALID:
+            raise RejectedBlockError(str(block.hash), verdict.reason or verdict.standing.value)
+
+    async def generate_block(
+        self, script_pubkey: bytes, chosen: Sequence[Txid | Transaction], *, submit: bool = True
+    ) -> Block:
+        """Mine one block of exactly these transactions, waiting ones by txid, others whole."""
+        return await self._alone(lambda: self._generate_block(script_pubkey, chosen, submit))
+
+    async def _generate_block(
+        self, script_pubkey: bytes, chosen: Sequence[Txid | Transaction], submit: bool
+    ) -> Block:
+        transactions = [item if isinstance(item, Transaction) else self._waiting_one(item) for item in chosen]
+        block = self._miner.of(transactions, 0, script_pubkey, self.records, NONCES)
+        if block is None:
+            raise UnavailableError("a block", "no nonce is right")
+        if submit:
+            await self._take_own(block)
+        return block
+
+    def _waiting_one(self, txid: Txid) -> Transaction:
+        entry = self.pool.entries.get(txid)
+        if entry is None:
+            raise RejectedTransactionError("not-in-mempool", str(txid))
+        return entry.transaction
+
+    async def invalidate_block(self, block_hash: BlockHash) -> None:
+        """Treat a block and its descendants as invalid, durably."""
+        await self._alone(lambda: self._rejudge(block_hash, self.chain.invalidate))
+
+    async def reconsider_block(self, block_hash: BlockHash) -> None:
+        """Take back `invalidate_block` for a block, its ancestors and its descendants."""
+        await self._alone(lambda: self._rejudge(block_hash, self.chain.reconsider))
+
+    async def _rejudge(
+        self, block_hash: BlockHash, change: Callable[[BlockNode], Awaitable[ChainChange]]
+    ) -> None:
+        await self._waiting.follow(await change(self.node(block_hash)))
+
+    def node(self, block_hash: BlockHash) -> BlockNode:
+        """The known block of this hash; raises `UnknownBlockError`."""
+        node = self.chain.tree.nodes.get(block_hash)
+        if node is None:
+            raise UnknownBlockError(str(block_hash))
+        return node
+
+    # Transactions
+
+    async def judge_transaction(self, transaction: Transaction) -> MempoolEntry:
+        """What submitting it would give; raises `RejectedTransactionError`."""
+        return await self._alone(lambda: self._waiting.judge(transaction))
+
+    async def submit_transaction(
+        self, transaction: Transaction, max_feerate_sat_per_kvb: int | None = None
+    ) -> Txid:
+        """Take a transaction into the mempool, durably; one that waits already is no error.
+
+        Raises `RejectedTransactionError` or `FeeTooHighError`.
+        """
+        return await self._alone(lambda: self._take(transaction, max_feerate_sat_per_kvb))
+
+    async def _take(self, transaction: Transaction, max_feerate_sat_per_kvb: int | None) -> Txid:
+        try:
+            entry = await self._waiting.judge(transaction)
+        except RejectedTransactionError as error:
+            if error.reason == ALREADY_IN_MEMPOOL:
+                return transaction.txid
+            raise
+        if max_feerate_sat_per_kvb:
+            limit_sat = fee_at_rate(entry.vsize, max_feerate_sat_per_kvb)
+            if entry.fee_sat > limit_sat:
+                raise FeeTooHighError(entry.fee_sat, limit_sat)
+        await self._waiting.enter(entry)
+        return entry.txid
+
+    async def find_transaction(self, txid: Txid) -> tuple[Transaction, BlockNode | None] | None:
+        """A waiting transaction, or one of the active branch with its block."""
+        entry = self.pool.entries.get(txid)
+        if entry is not None:
+            return entry.transaction, None
+        place = self.chain.index.transactions.get(txid)
+        if place is None:
+            return None
+        node = self.chain.tree.nodes[place[0]]
+        block = await self.chain.read_block(node)
+        return block.transactions[place[1]], node
+
+    # Wallet
+
+    async def new_address_key(self, kind: AddressKind, label: str = "") -> WalletKey:
+        """A fresh key of the node's wallet."""
+        return await self._alone(lambda: self.wallet.new_key(kind, label))
+
+    async def pay(
+        self,
+        script_pubkey: bytes,
+        amount_sat: int,
+        *,
+        feerate_sat_per_kvb: int,
+        fee_from_amount: bool = False,
+    ) -> Txid:
+        """Pay from the node's wallet; raises `InsufficientFundsError`."""
+
+        async def payment() -> Txid:
+            transaction = await self.wallet.build_payment(
+                script_pubkey,
+                amount_sat,
+                feerate_sat_per_kvb=feerate_sat_per_kvb,
+                fee_from_amount=fee_from_amount,
+            )
+            return await self._take(transaction, None)
+
+        return await self._alone(payment)

@@ -1,0 +1,66 @@
+"""A whole node in this process: the real consensus code with its databases in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
+from anya_actors.adapters.memory.append_log import MemoryAppendLog
+from anya_actors.domain.bitcoin.network import Network
+from anya_actors.ports.append_log import AppendLog
+from anya_actors.services.bitcoin_node.service import BitcoinNodeService
+from anya_actors.testing.clock import ManualClock
+
+NOW_MS = 1_700_000_000_000
+
+
+class CountedRandomness:
+    """The same bytes in every run."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def token_bytes(self, size: int) -> bytes:
+        self._calls += 1
+        return bytes([self._calls]) * size
+
+    def uniform(self) -> float:
+        return 0.5
+
+
+StartNode = Callable[[AppendLog], Awaitable[BitcoinNodeService]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW_MS)
+
+
+@pytest.fixture
+async def start_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartNode]:
+    """Starts nodes on given journals, each with a fresh engine, as after a crash."""
+    started: list[BitcoinNodeService] = []
+
+    async def start(log: AppendLog) -> BitcoinNodeService:
+        engines = KernelEngines(tmp_path / str(len(started)), Network.REGTEST, in_memory=True)
+        node = BitcoinNodeService(engines=engines, log=log, clock=clock, randomness=CountedRandomness())
+        await node.start(clean=False)
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        await node.close()
+
+
+@pytest.fixture
+async def log() -> MemoryAppendLog:
+    return MemoryAppendLog()
+
+
+@pytest.fixture
+async def node(start_node: StartNode, log: MemoryAppendLog) -> BitcoinNodeService:
+    return await start_node(log)
