@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -87,11 +88,11 @@ def boot_ray(settings: Settings, temp_dir: Path, *, clean_up: Callable[[], objec
 
 
 def stop_ray() -> None:
-    """Leave Ray; a Ray of our own ends with it."""
-    import ray
-
-    with contextlib.suppress(Exception):
-        ray.shutdown()
+    """Leave Ray; a Ray of our own ends with it. No error if it was never reached."""
+    shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
+    if shutdown is not None:  # an interrupted import leaves half a module
+        with contextlib.suppress(Exception):
+            shutdown()
 
 
 def _arguments(settings: Settings, temp_dir: Path) -> dict[str, Any]:

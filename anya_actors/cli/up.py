@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -30,6 +28,13 @@ from anya_actors.cli.ray_boot import (
     prepare_environment,
     stop_ray,
 )
+from anya_actors.cli.signals import (
+    ForcedStop,
+    SignalRecord,
+    StopEvents,
+    ignore_signals,
+    interrupt_on_signals,
+)
 from anya_actors.cli.watchdog import Watchdog
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
@@ -40,13 +45,9 @@ _ADMIN_TOKEN_TTL_S: Final = 24 * 3600
 _RENEW_ADMIN_TOKEN_S: Final = 8 * 3600
 
 
-class ForcedStop(BaseException):
-    """A second Ctrl-C: stop asking and end it."""
-
-
 def run(settings: Settings, progress: Progress, start: StartPlatform) -> int:
     """Run a platform until it is told to stop or fails. Returns the exit code; prints no traceback."""
-    _stop_on_signals(_interrupt)
+    interrupt_on_signals()
     try:
         Launcher(settings, progress, start).run()
     except AnyaError as error:
@@ -100,7 +101,14 @@ class Launcher:
             limit_resources()
             prepare_environment(settings, self._instance)
             self._progress.stage("ray", "Starting Ray")
-            boot_ray(settings, temp_dir, clean_up=lambda: self._end_all(watchdog))
+            with SignalRecord() as signals:
+
+                def clean_up() -> None:
+                    signals.check()
+                    self._end_all(watchdog)
+
+                boot_ray(settings, temp_dir, clean_up=clean_up)
+                signals.check()
             asyncio.run(self._serve(directory, temp_dir))
         except ForcedStop:
             forced = True
@@ -115,7 +123,7 @@ class Launcher:
         return end_all(self._instance, spare=(watchdog.pid, os.getpid()), grace_s=grace_s)
 
     async def _serve(self, directory: DataDirectory, temp_dir: Path) -> None:
-        with _Stop() as stop:
+        with StopEvents() as stop:
             starting = asyncio.ensure_future(self._start(self._settings, self._progress.stage))
             if not await stop.before(starting):
                 starting.cancel()
@@ -125,20 +133,24 @@ class Launcher:
             try:
                 await self._renew_admin_token(platform)
                 self._record(directory, temp_dir, platform)
-                facts = {
-                    "pid": os.getpid(),
-                    "data_dir": str(self._settings.data_dir),
-                    "admin_token_file": str(self._admin_token_file),
-                    "log_dir": str(temp_dir / "session_latest" / "logs"),
-                }
-                self._progress.ready(platform.addresses, facts)
+                self._progress.ready(platform.addresses, self._facts(temp_dir))
                 await self._until_stopped(platform, stop)
             finally:
                 self._progress.stage("stopping", "Stopping; a second Ctrl-C does not wait")
                 await stop.unless_forced(platform.stop(), self._settings.supervision.stop_timeout_s * 2)
                 self._admin_token_file.unlink(missing_ok=True)
 
-    async def _until_stopped(self, platform: Platform, stop: _Stop) -> None:
+    def _facts(self, temp_dir: Path) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "pid": os.getpid(),
+            "data_dir": str(self._settings.data_dir),
+            "admin_token_file": str(self._admin_token_file),
+        }
+        if self._settings.ray.address == "local":
+            facts["log_dir"] = str(temp_dir / "session_latest" / "logs")
+        return facts
+
+    async def _until_stopped(self, platform: Platform, stop: StopEvents) -> None:
         async def keep_token() -> NoReturn:
             while True:
                 await asyncio.sleep(_RENEW_ADMIN_TOKEN_S)
@@ -173,48 +185,6 @@ class Launcher:
         )
 
 
-class _Stop:
-    """SIGINT and SIGTERM, as something to wait for. The second one forces."""
-
-    def __enter__(self) -> _Stop:
-        self._asked, self._forced = asyncio.Event(), asyncio.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(name)
-        _stop_on_signals(_interrupt)
-
-    def _on_signal(self) -> None:
-        (self._forced if self._asked.is_set() else self._asked).set()
-
-    async def before(self, other: asyncio.Future[Any]) -> bool:
-        """Wait for ``other`` or a signal; whether ``other`` came first."""
-        asked = asyncio.ensure_future(self._asked.wait())
-        both: list[asyncio.Future[Any]] = [asked, other]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asked.cancel()
-        return other.done()
-
-    async def unless_forced(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Let ``work`` finish, at most for its time; raise `ForcedStop` at a second signal."""
-        self._asked.set()
-        working = asyncio.ensure_future(work)
-        forced = asyncio.ensure_future(self._forced.wait())
-        both: list[asyncio.Future[Any]] = [working, forced]
-        await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        forced.cancel()
-        if self._forced.is_set():
-            working.cancel()
-            raise ForcedStop
-        if not working.done():
-            working.cancel()  # what is left is ended by its mark
-
-
 def _clean(finish: Callable[[float], int], *, forced: bool) -> None:
     """Leave Ray, then end whatever is left. Another signal meanwhile skips the asking."""
     try:
@@ -222,7 +192,7 @@ def _clean(finish: Callable[[float], int], *, forced: bool) -> None:
             stop_ray()
     except KeyboardInterrupt:
         forced = True
-    _stop_on_signals(signal.SIG_IGN)
+    ignore_signals()
     finish(0.0 if forced else 2.0)
 
 
@@ -232,15 +202,6 @@ def _leave_at_once(directory: DataDirectory) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(FORCED)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _stop_on_signals(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, handler)
 
 
 def _write_trace(settings: Settings) -> None:
