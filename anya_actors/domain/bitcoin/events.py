@@ -22,6 +22,8 @@ class BitcoinBlockDisconnected(SystemEvent, frozen=True):
 
 
 class BitcoinWalletCreated(SystemEvent, frozen=True):
+    """A wallet has its key in the HSM and its first address."""
+
     wallet: str
     address: str
 
@@ -72,6 +74,8 @@ class BitcoinPaymentBroadcast(SystemEvent, frozen=True):
 
 
 class BitcoinPaymentConfirmed(SystemEvent, frozen=True):
+    """A block holds the transaction of a payment; a reorganisation may still take it off."""
+
     wallet: str
     payment_id: str
     txid: str

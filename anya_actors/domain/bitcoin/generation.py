@@ -43,6 +43,8 @@ class GenerationBegun(Event, frozen=True):
 
 
 class GenerationFinished(Event, frozen=True):
+    """The node mined these blocks, oldest first."""
+
     block_hashes: tuple[str, ...]
 
 

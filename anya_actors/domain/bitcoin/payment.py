@@ -149,6 +149,8 @@ class PaymentVanished(Event, frozen=True):
 
 
 class PaymentConfirmed(Event, frozen=True):
+    """A block at ``height`` holds the payment's transaction."""
+
     payment_id: str
     height: int
 
@@ -160,6 +162,8 @@ class PaymentUnconfirmed(Event, frozen=True):
 
 
 class PaymentSettled(Event, frozen=True):
+    """So many blocks are on top of the payment that it is no longer watched."""
+
     payment_id: str
 
 

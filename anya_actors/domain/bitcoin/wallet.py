@@ -240,6 +240,7 @@ def address_of(wallet: Wallet, key: WalletKey) -> str:
 
 
 def view_of(wallet: Wallet) -> WalletView:
+    """What callers see of the wallet."""
     return WalletView(
         name=wallet.name,
         network=wallet.network,

@@ -138,6 +138,7 @@ def disconnect_blocks(wallet: Wallet, event: BlocksDisconnected) -> Step[Wallet]
 
 
 def see_transactions(wallet: Wallet, event: TransactionsSeen) -> Step[Wallet]:
+    """Remember what waits in the mempool for this wallet and is not known yet, up to ``MAX_PENDING``."""
     known = {pending.txid for pending in wallet.pending} | {coin.txid for coin in wallet.coins}
     unknown = [one for one in event.transactions if one.txid not in known]
     unknown = unknown[: max(0, MAX_PENDING - len(wallet.pending))]

@@ -17,6 +17,7 @@ from anya_actors.ports.bitcoin_rpc import ChainInfo, FoundHeader, FoundTransacti
 
 
 def tip_view(info: ChainInfo) -> TipView:
+    """What callers see of the chain's tip."""
     return TipView(
         info.chain,
         info.height,
@@ -28,6 +29,7 @@ def tip_view(info: ChainInfo) -> TipView:
 
 
 def block_view(found: FoundHeader, block: Block) -> BlockView:
+    """What callers see of a block."""
     header = block.header
     return BlockView(
         hash=str(block.hash),
@@ -46,6 +48,7 @@ def block_view(found: FoundHeader, block: Block) -> BlockView:
 
 
 def transaction_view(found: FoundTransaction, network: Network) -> TransactionView:
+    """What callers see of a transaction; amounts in satoshis."""
     transaction = found.transaction
     serialized = transaction.serialize()
     return TransactionView(
