@@ -33,13 +33,14 @@ def survive_a_kill(visit: Visit) -> None:
         visit.guide.tell(
             "The payment was acknowledged while the node could not hear of it.",
             payment_id=payment["payment_id"],
-            phase=payment["phase"],
             txid=payment["txid"],
         )
+        visit.guide.wait_until("the payment is signed", lambda: _signed(visit, payment))
+        visit.guide.tell("It is signed and waits for the node.", owed=f"the broadcast, by {_ACTOR}")
         os.kill(before["pid"], signal.SIGKILL)
         killed = time.monotonic()
         visit.guide.tell(f"Killed {_ACTOR}.", pid=before["pid"])
-    found = visit.api.get(f"/api/v1/bitcoin/payments/{payment['payment_id']}")
+    found = visit.payment(payment)
     recovery_s = time.monotonic() - killed
     visit.guide.figures["from SIGKILL to the next answer"] = f"{recovery_s:.2f} s"
     visit.guide.promise("the payment is not forgotten", found["txid"] == payment["txid"], found)
@@ -85,6 +86,10 @@ def _check_successor(visit: Visit, before: dict[str, Any]) -> None:
     visit.guide.promise("the successor has a newer epoch", after["epoch"] > before["epoch"], after["epoch"])
 
 
+def _signed(visit: Visit, payment: dict[str, Any]) -> bool | None:
+    return visit.payment(payment)["phase"] == "signed" or None
+
+
 def _confirmed(visit: Visit, payment: dict[str, Any]) -> dict[str, Any] | None:
-    found: dict[str, Any] = visit.api.get(f"/api/v1/bitcoin/payments/{payment['payment_id']}")
+    found = visit.payment(payment)
     return found if found["confirmations"] >= 1 else None

@@ -52,6 +52,11 @@ class Visit:
         payment: dict[str, Any] = self.api.post(path, body, idempotency_key=idempotency_key)
         return payment
 
+    def payment(self, payment: dict[str, Any]) -> dict[str, Any]:
+        """How a payment fares now."""
+        found: dict[str, Any] = self.api.get(f"/api/v1/bitcoin/payments/{payment['payment_id']}")
+        return found
+
     def wait_balance(self, wallet: str, key: str, least_sat: int) -> dict[str, Any]:
         """The wallet's balance as soon as it has followed the chain that far."""
 
