@@ -37,6 +37,11 @@ class Death:
     def dead(self) -> bool:
         return self.commits >= self.at
 
+    def commit(self) -> bool:
+        """Count a commit; whether the process dies at it."""
+        self.commits += 1
+        return self.dead
+
 
 class DyingStore:
     """A store whose process dies: from then on nothing of it reaches the disk."""
@@ -51,8 +56,7 @@ class DyingStore:
     async def commit(self, commit: Commit) -> tuple[int, ...]:
         if self._death.dead:
             raise UnavailableError("the store", "this process is dead")
-        self._death.commits += 1
-        if not self._death.dead:
+        if not self._death.commit():
             return await self._store.commit(commit)
         if self._death.durable:
             await self._store.commit(commit)

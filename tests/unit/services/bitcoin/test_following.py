@@ -62,7 +62,7 @@ async def test_a_reorganisation_leaves_the_balance_that_the_new_chain_gives(
     await assert_agrees_with_the_chain(world, service)
     gone = await world.events(BitcoinBlockDisconnected)
     assert len(gone) == depth
-    heights = [event.height for event in gone]  # type: ignore[attr-defined]
+    heights = [event.height for event in gone]
     assert heights == sorted(heights, reverse=True)
     assert len(await world.events(BitcoinTransactionReorged)) == min(depth, 2)
 
@@ -93,7 +93,7 @@ async def test_block_events_tell_the_chain_in_order_exactly_once(world: Any, ser
             assert not chain or event.previous_hash == chain[-1]
             chain.append(event.block_hash)
         else:
-            assert chain.pop() == event.block_hash  # type: ignore[attr-defined]
+            assert chain.pop() == event.block_hash
     assert chain[-1] == str(world.node.best_hash)
     assert len(chain) == world.node.height
 
@@ -118,8 +118,7 @@ async def test_whichever_commit_the_follower_dies_at_no_block_is_missed_and_none
     for wallet in ("one", "two"):
         await assert_agrees_with_the_chain(world, service, wallet)
     confirmed = [
-        (event.wallet, event.txid, event.height)  # type: ignore[attr-defined]
-        for event in await world.events(BitcoinTransactionConfirmed)
+        (event.wallet, event.txid, event.height) for event in await world.events(BitcoinTransactionConfirmed)
     ]
     assert len(confirmed) == len(set(confirmed)) == 5
 
@@ -139,7 +138,7 @@ async def test_a_payment_to_the_wallet_is_seen_in_the_mempool_and_then_confirmed
     balance = await service.balance("friend")
     assert (balance.pending_sat, balance.confirmed_sat) == (0, 1_000_000)
     kinds = (BitcoinTransactionSeen, BitcoinTransactionConfirmed)
-    told: Any = [event for event in await world.events(*kinds) if event.wallet == "friend"]  # type: ignore[attr-defined]
+    told: Any = [event for event in await world.events(*kinds) if event.wallet == "friend"]
     assert [(type(event), event.txid) for event in told] == [(kind, sent.txid) for kind in kinds]
 
 

@@ -1,0 +1,278 @@
+"""`BitcoinRpc` over Bitcoin Core's JSON-RPC.
+
+Blocks and transactions are read as raw bytes and parsed here, so that no amount passes through
+JSON's numbers; where Core gives bitcoins as a number, its shortest text is read as a decimal, which
+is exact for every amount that can exist. What a node says of a hash is checked against the hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from anya_actors.adapters.bitcoin_rpc.calls import Calls, split_url
+from anya_actors.adapters.bitcoin_rpc.credentials import CookieAuth, PasswordAuth
+from anya_actors.domain.bitcoin.amount import parse_btc
+from anya_actors.domain.bitcoin.block import Block, BlockHeader, block_merkle_root, parse_block
+from anya_actors.domain.bitcoin.errors import AmountError, MalformedBlockError, MalformedTransactionError
+from anya_actors.domain.bitcoin.hashes import BlockHash, HashError, Txid
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
+from anya_actors.ports.bitcoin_rpc import (
+    BlockNotFoundError,
+    BroadcastRejectedError,
+    ChainInfo,
+    FoundHeader,
+    FoundTransaction,
+    MalformedReplyError,
+    RpcRefusedError,
+    TransactionNotFoundError,
+    Utxo,
+)
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.randomness import Randomness
+
+# Bitcoin Core, rpc/protocol.h.
+MISC_ERROR: Final = -1
+INVALID_ADDRESS_OR_KEY: Final = -5
+INVALID_PARAMETER: Final = -8
+DESERIALIZATION_ERROR: Final = -22
+VERIFY_ERROR: Final = -25
+VERIFY_REJECTED: Final = -26
+VERIFY_ALREADY_IN_UTXO_SET: Final = -27
+_REJECTIONS: Final = (DESERIALIZATION_ERROR, VERIFY_ERROR, VERIFY_REJECTED)
+_ALREADY_THERE: Final = ("txn-already-in-mempool", "txn-already-known", "already in block chain")
+
+TIMEOUT_S: Final = 30.0
+MINING_TIMEOUT_S: Final = 300.0
+_PARSE_IN_THREAD: Final = 200_000
+
+
+class _BlockchainInfo(msgspec.Struct):
+    chain: str
+    blocks: int
+    headers: int
+    bestblockhash: str
+    mediantime: int
+    initialblockdownload: bool = False
+
+
+class _Header(msgspec.Struct):
+    confirmations: int
+    height: int
+    version: int
+    merkleroot: str
+    time: int
+    nonce: int
+    bits: str
+    previousblockhash: str = "00" * 32
+
+
+class _RawTransaction(msgspec.Struct):
+    hex: str
+    blockhash: str | None = None
+    confirmations: int = 0
+
+
+class _Script(msgspec.Struct):
+    hex: str
+
+
+class _TxOut(msgspec.Struct):
+    value: float
+    confirmations: int
+    coinbase: bool
+    script: _Script = msgspec.field(name="scriptPubKey")
+
+
+class _Estimate(msgspec.Struct):
+    feerate: float | None = None
+
+
+class CoreBitcoinRpc:
+    """One node at ``url`` (``http://[user:password@]host:port``), or with its cookie file."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        cookie_path: Path | None = None,
+        clock: Clock,
+        randomness: Randomness,
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        bare_url, user, password = split_url(url)
+        auth: httpx.Auth | None = None
+        if cookie_path is not None:
+            auth = CookieAuth(bare_url, cookie_path)
+        elif user:
+            auth = PasswordAuth(bare_url, user, password)
+        self._calls = Calls(
+            bare_url, auth, clock=clock, randomness=randomness, timeout_s=timeout_s, transport=transport
+        )
+
+    def __repr__(self) -> str:
+        return f"CoreBitcoinRpc({self._calls.url})"
+
+    async def chain_info(self) -> ChainInfo:
+        info = await self._calls.call(_BlockchainInfo, "getblockchaininfo")
+        return ChainInfo(
+            chain=info.chain,
+            height=info.blocks,
+            headers=info.headers,
+            best_hash=self._block_hash(info.bestblockhash),
+            median_time_unix_s=info.mediantime,
+            initial_block_download=info.initialblockdownload,
+        )
+
+    async def block_hash(self, height: int) -> BlockHash:
+        try:
+            return self._block_hash(await self._calls.call(str, "getblockhash", height))
+        except RpcRefusedError as error:
+            raise _not_found(error, str(height)) from None
+
+    async def header(self, block_hash: BlockHash) -> FoundHeader:
+        try:
+            found = await self._calls.call(_Header, "getblockheader", str(block_hash), True)
+        except RpcRefusedError as error:
+            raise _not_found(error, str(block_hash)) from None
+        header = self._header(found)
+        self._check(header.hash == block_hash, "a header that has not the hash asked for")
+        return FoundHeader(header, found.height, found.confirmations)
+
+    async def block(self, block_hash: BlockHash) -> Block:
+        try:
+            text = await self._calls.call(str, "getblock", str(block_hash), 0)
+        except RpcRefusedError as error:
+            raise _not_found(error, str(block_hash)) from None
+        try:
+            if len(text) > _PARSE_IN_THREAD:
+                block = await asyncio.to_thread(_parse_block, text)
+            else:
+                block = _parse_block(text)
+        except (ValueError, MalformedBlockError) as error:
+            raise MalformedReplyError(self._calls.url, f"getblock: {error}") from None
+        self._check(block.hash == block_hash, "a block that has not the hash asked for")
+        return block
+
+    async def transaction(self, txid: Txid) -> FoundTransaction:
+        try:
+            found = await self._calls.call(_RawTransaction, "getrawtransaction", str(txid), True)
+        except RpcRefusedError as error:
+            if error.args[2] == INVALID_ADDRESS_OR_KEY:
+                raise TransactionNotFoundError(str(txid)) from None
+            raise
+        try:
+            transaction = parse_transaction_hex(found.hex)
+        except MalformedTransactionError as error:
+            raise MalformedReplyError(self._calls.url, f"getrawtransaction: {error}") from None
+        self._check(transaction.txid == txid, "a transaction that has not the txid asked for")
+        home = None if found.blockhash is None else self._block_hash(found.blockhash)
+        return FoundTransaction(transaction, home, found.confirmations)
+
+    async def broadcast(self, transaction: Transaction) -> None:
+        try:
+            await self._calls.call(str, "sendrawtransaction", transaction.serialize().hex())
+        except RpcRefusedError as error:
+            _, reason, code = error.args
+            if code == VERIFY_ALREADY_IN_UTXO_SET or any(words in reason for words in _ALREADY_THERE):
+                return
+            if code in _REJECTIONS:
+                raise BroadcastRejectedError(str(transaction.txid), reason) from None
+            raise
+
+    async def mempool_txids(self) -> frozenset[Txid]:
+        texts = await self._calls.call(list[str], "getrawmempool")
+        try:
+            return frozenset(map(Txid.from_hex, texts))
+        except HashError as error:
+            raise MalformedReplyError(self._calls.url, f"getrawmempool: {error}") from None
+
+    async def utxo(self, outpoint: Outpoint, *, include_mempool: bool = True) -> Utxo | None:
+        found = await self._calls.call_optional(
+            _TxOut, "gettxout", str(outpoint.txid), outpoint.index, include_mempool
+        )
+        if found is None:
+            return None
+        amount_sat = self._amount_sat(found.value)
+        return Utxo(amount_sat, self._bytes(found.script.hex), found.coinbase, found.confirmations)
+
+    async def estimate_feerate(self, target_blocks: int) -> int | None:
+        estimate = await self._calls.call(_Estimate, "estimatesmartfee", target_blocks)
+        if estimate.feerate is None or estimate.feerate <= 0:
+            return None
+        sat_per_kvb = self._amount_sat(estimate.feerate)
+        return max(1, -(-sat_per_kvb // 1000))
+
+    async def generate_to_address(self, blocks: int, address: str) -> list[BlockHash]:
+        mined = await self._calls.call(
+            list[str], "generatetoaddress", blocks, address, once=True, timeout_s=MINING_TIMEOUT_S
+        )
+        return [self._block_hash(text) for text in mined]
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    # -- reading what the node says -----------------------------------------------------------
+
+    def _check(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise MalformedReplyError(self._calls.url, f"it answers {what}")
+
+    def _block_hash(self, text: str) -> BlockHash:
+        try:
+            return BlockHash.from_hex(text)
+        except HashError as error:
+            raise MalformedReplyError(self._calls.url, str(error)) from None
+
+    def _bytes(self, text: str) -> bytes:
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise MalformedReplyError(self._calls.url, "it answers text that is not hexadecimal") from None
+
+    def _amount_sat(self, value: float) -> int:
+        try:
+            return amount_sat_of(value)
+        except AmountError as error:
+            raise MalformedReplyError(self._calls.url, str(error)) from None
+
+    def _header(self, found: _Header) -> BlockHeader:
+        try:
+            return BlockHeader(
+                found.version,
+                BlockHash.from_hex(found.previousblockhash),
+                bytes.fromhex(found.merkleroot)[::-1],
+                found.time,
+                int(found.bits, 16),
+                found.nonce,
+            )
+        except (ValueError, HashError) as error:
+            raise MalformedReplyError(self._calls.url, f"getblockheader: {error}") from None
+
+
+def amount_sat_of(value: float) -> int:
+    """Satoshis of a number of bitcoins out of JSON; raises `AmountError`.
+
+    Doubles below 2**26 stand closer together than satoshis, so each amount has its own double, and
+    the shortest decimal of that double is the amount as Core wrote it.
+    """
+    return parse_btc(repr(value))
+
+
+def _parse_block(text: str) -> Block:
+    block = parse_block(bytes.fromhex(text))
+    if block_merkle_root(block.transactions) != block.header.merkle_root:
+        raise MalformedBlockError("the block", "its transactions are not those of its header")
+    return block
+
+
+def _not_found(error: RpcRefusedError, block: str) -> Exception:
+    _, reason, code = error.args
+    missing = code in (INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER)
+    pruned = code == MISC_ERROR and "not available" in reason
+    return BlockNotFoundError(block) if missing or pruned else error
