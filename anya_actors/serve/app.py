@@ -16,7 +16,8 @@ from anya_actors.serve.auth import Authenticator, HsmJwks, JwksSource, RateLimit
 from anya_actors.serve.caller import Door
 from anya_actors.serve.event_feed import EventFeed
 from anya_actors.serve.gate import Gate
-from anya_actors.serve.http import bitcoin, events, health, security, system
+from anya_actors.serve.http import bitcoin, events, health, security
+from anya_actors.serve.http import system as system_routes
 from anya_actors.serve.metrics import DoorMetrics
 from anya_actors.serve.openapi import openapi_of
 from anya_actors.serve.problems import install_problem_handlers
@@ -24,8 +25,8 @@ from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
 from anya_actors.serve.websocket import events as websocket_events
 
-AREAS: Final = (health, system, bitcoin, security, events)
-VIEWS: Final = (*bitcoin.VIEWS, *security.VIEWS)
+AREAS: Final = (health, system_routes, bitcoin, security, events)
+VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *security.VIEWS)
 
 
 def build_app(
@@ -77,9 +78,7 @@ def build_door(
     jwks: JwksSource | None = None,
 ) -> Door:
     """What the routes share."""
-    source = system or CoordinatorSystem(
-        actors, clock, fresh_s=settings.system_fresh_s, stale_s=settings.system_stale_s
-    )
+    source = system or CoordinatorSystem(actors, clock)
     limiter = None
     if settings.requests_per_s is not None:
         limiter = RateLimiter(clock, settings.requests_per_s, settings.request_burst)

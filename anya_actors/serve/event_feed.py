@@ -129,7 +129,7 @@ class EventFeed:
     async def _start(self) -> None:
         async with self._starting:
             if self._reader is None or self._reader.done():
-                head = await self._find_head(self._head)
+                head = int(await self._actors.call(COORDINATOR, "events_head"))
                 self._ring.clear()
                 self._base = self._head = head
                 self._reader = asyncio.create_task(self._read())
@@ -170,24 +170,6 @@ class EventFeed:
             self._base = self._ring[0].cursor
         self._ring.append(item)
         self._head = item.cursor
-
-    async def _find_head(self, known: int) -> int:
-        """The newest cursor at or after ``known``, by doubling and halving.
-
-        The bus tells only what follows a cursor. A long history is so crossed in some twenty
-        questions instead of being read.
-        """
-        low, step = known, 1
-        while await self._fetch(low + step, 1, 0.0):
-            low, step = low + step, step * 2
-        high = low + step  # nothing after high; something at or after low, or low is known
-        while low < high:
-            middle = (low + high) // 2
-            if await self._fetch(middle, 1, 0.0):
-                low = middle + 1
-            else:
-                high = middle
-        return low
 
     async def _fetch(self, cursor: int, limit: int, wait_s: float) -> list[Delivered]:
         found: list[Delivered] = await self._actors.call(

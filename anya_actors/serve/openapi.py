@@ -63,7 +63,7 @@ def openapi_of(
     }
     for route in routes:
         for method in route.methods or ():
-            _complete(document["paths"].get(route.path, {}).get(method.lower()), route, method.lower())
+            _complete(document["paths"].get(route.path_format, {}).get(method.lower()), route, method.lower())
     return document
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ def problem_response(error: AnyaError, headers: dict[str, str] | None = None) ->
 def unexpected_response(error: Exception, where: str) -> Response:
     """The answer to a fault of ours: an id that leads to the log, and nothing of its inside."""
     error_id = secrets.token_hex(8)
-    _log.error("request failed", error_id=error_id, where=where, exc_info=error)
+    _log.error("request failed", error_id=error_id, where=where, trace=_trace(error))
     return problem_response(UnexpectedError(error_id))
 
 
@@ -106,7 +107,7 @@ async def _on_anya_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, AnyaError) or status_of(type(error)) is None:
         return unexpected_response(error, request.url.path)
     if status_of(type(error)) == 500:
-        _log.error("request failed", code=error.code, where=request.url.path, exc_info=error)
+        _log.error("request failed", code=error.code, where=request.url.path, trace=_trace(error))
     return problem_response(error, request.scope.get(SCOPE_HEADERS))
 
 
@@ -130,6 +131,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         # What the framework says of a body it cannot read at all: wrong bytes, too deep, too long a number.
         return problem_response(MalformedJsonError("it cannot be read"))
     return problem_response(NotSupportedError("this request", str(error.detail)))
+
+
+def _trace(error: Exception) -> str:
+    # Rendered here: a log renderer that shows local variables would show secrets.
+    return "".join(traceback.format_exception(error))
 
 
 def _path(location: Sequence[str | int]) -> str:

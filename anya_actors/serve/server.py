@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -122,7 +123,7 @@ class DoorServer:
         # SystemExit is how uvicorn tells that the application's start failed.
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the thread's last resort, kept and logged
             self._failure = error
-            _log.error("the HTTP server ended", exc_info=error)
+            _log.error("the HTTP server ended", trace="".join(traceback.format_exception(error)))
         finally:
             self._began.set()
             self._socket.close()

@@ -35,9 +35,6 @@ class DoorSettings:
     # A listener that takes no byte for this long is dropped.
     event_send_timeout_s: float = 10.0
     event_heartbeat_s: float = 15.0
-    # A snapshot older than the first is renewed behind the answer, older than the second before it.
-    system_fresh_s: float = 0.5
-    system_stale_s: float = 5.0
     jwks_refresh_s: float = 300.0
     # Regtest alone lets a user make blocks.
     allow_generate: bool = False
