@@ -90,11 +90,13 @@ class AuditTrail:
         if after >= self._head.entries or limit < 1:
             return []
         limit = min(limit, self._head.entries - after)
-        if after == 0:
-            return verify_entries(Head(), await self._read(0, limit))[1]
-        data = await self._read(after - 1, limit + 1)
-        before = Head(after, _stored_hash(data[0], after))
-        return verify_entries(before, data[1:])[1]
+        before = Head()
+        if after > 0:
+            before = Head(after, _stored_hash((await self._read(after - 1, 1))[0], after))
+        head, found = verify_entries(before, await self._read(after, limit))
+        if len(found) < limit:
+            raise AuditBrokenError(head.entries + 1, "the log ends before it")
+        return found
 
     async def verify(self, checkpoint: Checkpoint | None) -> AuditReport:
         """Recompute the whole chain; raise `AuditBrokenError` at the first entry that does not hold.
@@ -230,13 +232,13 @@ class AuditTrail:
         return entries
 
     async def _read(self, start: int, limit: int) -> list[bytes]:
+        """At least one and up to ``limit`` records, fewer only where the log was cut off."""
         try:
             data = await self._log.read(start, limit)
         except DamagedLogError as error:
             raise AuditBrokenError(int(error.args[1]) + 1, "its bytes are damaged on disk") from error
-        expected = min(limit, max(self._head.entries, len(self._log)) - start)
-        if len(data) < expected:
-            raise AuditBrokenError(start + len(data) + 1, "the log ends before it")
+        if not data:
+            raise AuditBrokenError(start + 1, "the log ends before it")
         return data
 
 

@@ -11,6 +11,8 @@ from anya_actors.domain.hsm.errors import AuditBrokenError
 from anya_actors.domain.hsm.issuer import AuditFoundBroken, AuditHead, AuditSigned
 from anya_actors.domain.hsm.machine import AUDIT
 from anya_actors.domain.hsm.views import AuditReport
+from anya_actors.domain.machine import AnyaError
+from anya_actors.ports.state_store import FencedError
 from anya_actors.services.hsm.records import AuditedRecords
 
 _log = structlog.get_logger(__name__)
@@ -51,11 +53,15 @@ class Checkpoints:
             raise
 
     async def close(self) -> None:
-        """Stop, signing for what is left."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Stop, signing for what is left if that can still be stored."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        try:
             await self.sign()
+        except AnyaError as error:  # a newer copy may have taken over; it signs
+            _log.warning("the last audit entries are not signed for", error=str(error))
 
     async def _run(self) -> None:
         trail, clock = self._records.trail, self._records.clock
@@ -70,6 +76,8 @@ class Checkpoints:
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 await self.sign()
+            except FencedError:
+                return
             except Exception as error:  # noqa: BLE001 - tried again after the next entries
                 _log.warning("the audit trail could not be signed for", error=str(error))
                 await clock.sleep(self._delay_s)

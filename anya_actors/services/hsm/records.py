@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.machine import Record, Reply
 from anya_actors.domain.hsm.records import RecordAudit
-from anya_actors.domain.machine import Command, Event, InvalidInputError, NotSupportedError
+from anya_actors.domain.machine import AnyaError, Command, Event, InvalidInputError, NotSupportedError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
 from anya_actors.ports.randomness import Randomness
@@ -73,6 +73,7 @@ class AuditedRecords:
         self.randomness = randomness
         self._actor = store.actor
         self._audit_timeout_s = audit_timeout_s
+        self._failures: set[asyncio.Future[None]] = set()
         self.engine: DurableEngine[Record, Reply] = DurableEngine(
             store=store, rules=RULES, perform=self._perform, clock=clock, randomness=randomness, bus=bus
         )
@@ -130,12 +131,31 @@ class AuditedRecords:
         return reply
 
     async def audited(self, key: str) -> None:
-        """Wait until the entries owed by ``key`` are durable; raise `AuditUnavailableError`."""
-        await self._in_time(self.engine.settled(key))
+        """Wait until the entries owed by ``key`` are durable; raise why they are not.
+
+        They stay owed, and are tried again in the background.
+        """
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        settled = asyncio.ensure_future(self.engine.settled(key))
+        self._failures.add(failed)
+        try:
+            done, _ = await asyncio.wait(
+                (settled, failed), timeout=self._audit_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise AuditUnavailableError(self._audit_timeout_s)
+            await (settled if settled in done else failed)
+        finally:
+            self._failures.discard(failed)
+            failed.cancel()
+            settled.cancel()
 
     async def note(self, *records: AuditRecord) -> None:
         """Make records durable that no change of state goes with."""
-        await self._in_time(self.trail.append(*records))
+        try:
+            await asyncio.wait_for(self.trail.append(*records), self._audit_timeout_s)
+        except TimeoutError:
+            raise AuditUnavailableError(self._audit_timeout_s) from None
 
     @asynccontextmanager
     async def refusals(self, operation: str, owner: str, key: str = "") -> AsyncIterator[None]:
@@ -146,13 +166,14 @@ class AuditedRecords:
             await self.note(self.entry(operation, owner=owner, key=key, outcome=f"refused: {error.code}"))
             raise
 
-    async def _in_time(self, durable: Awaitable[None]) -> None:
-        try:
-            await asyncio.wait_for(durable, self._audit_timeout_s)
-        except TimeoutError:
-            raise AuditUnavailableError(self._audit_timeout_s) from None
-
     async def _perform(self, _: str, command: Command, effect_id: str) -> None:
         if not isinstance(command, RecordAudit):
             raise NotSupportedError(type(command).__name__, "the HSM owes audit entries only")
-        await self.trail.append(command.record.of_request(effect_id))
+        try:
+            await self.trail.append(command.record.of_request(effect_id))
+        except AnyaError as error:
+            # The engine tries again; whoever waits for the entry should hear why.
+            for waiting in self._failures:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            raise
