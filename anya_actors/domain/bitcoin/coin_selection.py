@@ -111,7 +111,7 @@ def select_coins(
     worthy.sort(key=lambda at: (-amounts_sat[at], at))
     chosen = _changeless(target, amounts_sat, worthy) or _largest(target, amounts_sat, worthy)
     if chosen is None:
-        spendable_sat = sum(amounts_sat)
+        spendable_sat = sum(amounts_sat[at] for at in worthy)
         needed_sat = target.needed_sat(max(len(worthy), 1), change=False)
         raise InsufficientFundsError(wallet, needed_sat, spendable_sat)
     if len(chosen) * INPUT_WEIGHT > MAX_STANDARD_WEIGHT - 1000:

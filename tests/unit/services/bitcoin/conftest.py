@@ -157,6 +157,11 @@ async def service(world: World) -> BitcoinService:
     return await world.start()
 
 
+@pytest.fixture(scope="session")
+def new_world() -> type[World]:
+    return World
+
+
 @pytest.fixture
 def death() -> type[Death]:
     return Death
