@@ -9,12 +9,13 @@ from typing import Final, TypeVar
 
 from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
+from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mempool import Mempool, MempoolEntry
 from anya_actors.domain.bitcoin.mempool_policy import fee_at_rate
 from anya_actors.domain.bitcoin.mining import NONCES
-from anya_actors.domain.bitcoin.transaction import Transaction, parse_transaction
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction
 from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
@@ -246,6 +247,10 @@ class BitcoinNodeService:
         node = self.chain.tree.nodes[place[0]]
         block = await self.chain.read_block(node)
         return block.transactions[place[1]], node
+
+    def coin(self, outpoint: Outpoint) -> Coin | None:
+        """The coin of an output, confirmed (spent by a waiting transaction or not) or waiting."""
+        return self._waiting.acceptance.coin(outpoint)
 
     # Wallet
 

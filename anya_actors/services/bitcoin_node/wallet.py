@@ -81,7 +81,8 @@ class NodeWallet:
         """Unspent outputs of the wallet, waiting ones included, that no waiting transaction spends."""
         tip_height = self._chain.tip.height
         found = [
-            Funds(outpoint, coin, key, tip_height - coin.height + 1, coin.is_mature_at(tip_height + 1))
+            # Core's wallet waits one block longer than the rules ask.
+            Funds(outpoint, coin, key, tip_height - coin.height + 1, coin.is_mature_at(tip_height))
             for key in self.keys.values()
             for outpoint, coin in self._chain.index.unspent_of(key.script_pubkey)
         ]

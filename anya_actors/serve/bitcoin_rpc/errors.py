@@ -1,0 +1,64 @@
+"""Errors as Bitcoin Core's JSON-RPC numbers them (``rpc/protocol.h``)."""
+
+from __future__ import annotations
+
+import enum
+
+from anya_actors.domain.machine import AnyaError
+
+
+class RpcCode(enum.IntEnum):
+    """Core's error numbers, as far as this node uses them."""
+
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INTERNAL_ERROR = -32603
+    PARSE_ERROR = -32700
+    MISC_ERROR = -1
+    TYPE_ERROR = -3
+    WALLET_ERROR = -4
+    INVALID_ADDRESS_OR_KEY = -5
+    WALLET_INSUFFICIENT_FUNDS = -6
+    OUT_OF_MEMORY = -7
+    INVALID_PARAMETER = -8
+    WALLET_NOT_FOUND = -18
+    DESERIALIZATION_ERROR = -22
+    VERIFY_ERROR = -25
+    VERIFY_REJECTED = -26
+    VERIFY_ALREADY_IN_UTXO_SET = -27
+    IN_WARMUP = -28
+
+
+class RpcError(AnyaError):
+    """The answer to a call that failed; ``text`` reaches the caller as it is."""
+
+    code = "bitcoin-rpc"
+    message = "JSON-RPC error {}: {}"
+    remedy = "Correct the call as the text says."
+
+    def __init__(self, rpc_code: int, text: str) -> None:
+        super().__init__(rpc_code, text)
+        self.rpc_code = int(rpc_code)
+        self.text = text
+
+
+class BusyPortError(AnyaError):
+    """The node's JSON-RPC port is taken by another program."""
+
+    code = "busy-port"
+    message = "port {1} on {0} is in use"
+    remedy = "Stop the program that uses it (another platform?), or set another port for the node."
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+
+
+class NodeDirectoryInUseError(AnyaError):
+    """Another living node holds this data directory."""
+
+    code = "store-locked"
+    message = "the node's data directory {} is in use by another process"
+    remedy = "Stop the other platform that uses this data directory, or choose another --data-dir."
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
