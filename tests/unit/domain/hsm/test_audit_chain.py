@@ -1,0 +1,103 @@
+"""The audit chain as pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anya_actors.domain.hsm.audit import (
+    GENESIS,
+    AuditRecord,
+    Head,
+    chain,
+    checkpoint_message,
+    encode_entry,
+    parse_entry,
+    verify_entries,
+    view_of,
+)
+from anya_actors.domain.hsm.errors import AuditBrokenError
+
+
+def record(number: int) -> AuditRecord:
+    return AuditRecord(f"r{number}", number, "hsm/main", "alice", "sign", "k", 1, "ed25519")
+
+
+def log_of(count: int) -> tuple[Head, list[bytes]]:
+    head, entries = Head(), []
+    for number in range(count):
+        head, entry = chain(head, record(number))
+        entries.append(encode_entry(entry))
+    return head, entries
+
+
+def test_each_entry_carries_the_hash_of_the_one_before() -> None:
+    head, entries = log_of(3)
+    first, second, third = (parse_entry(data, n) for n, data in enumerate(entries, 1))
+    assert (first.previous, second.previous, third.previous) == (GENESIS, first.hash, second.hash)
+    assert head == Head(3, third.hash)
+
+
+def test_the_hash_is_sha_256_over_a_zero_byte_and_the_entry() -> None:
+    _, entry = chain(Head(), record(0))
+    encoded = msgspec.msgpack.encode((1, GENESIS, record(0)))
+    assert entry.hash == hashlib.sha256(b"\x00" + encoded).digest()
+
+
+def test_a_whole_chain_verifies_in_any_portions() -> None:
+    head, entries = log_of(10)
+    for cut in range(11):
+        middle, first = verify_entries(Head(), entries[:cut])
+        end, second = verify_entries(middle, entries[cut:])
+        assert (end, len(first) + len(second)) == (head, 10)
+
+
+@given(st.integers(0, 9), st.integers(0, 10_000), st.integers(1, 255))
+def test_any_altered_byte_is_found_at_its_entry(index: int, place: int, flip: int) -> None:
+    _, entries = log_of(10)
+    altered = bytearray(entries[index])
+    altered[place % len(altered)] ^= flip
+    entries[index] = bytes(altered)
+    with pytest.raises(AuditBrokenError) as broken:
+        verify_entries(Head(), entries)
+    assert broken.value.args[0] == index + 1
+
+
+@given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
+def test_any_removal_or_reordering_before_the_end_is_found(order: list[int], removed: set[int]) -> None:
+    _, entries = log_of(6)
+    kept = [entries[n] for n in order if n not in removed]
+    if kept == entries[: len(kept)]:
+        # Only the end is missing: that is for the checkpoint to find.
+        assert verify_entries(Head(), kept)[0].entries == len(kept)
+        return
+    with pytest.raises(AuditBrokenError):
+        verify_entries(Head(), kept)
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_entry_are_refused(data: bytes) -> None:
+    with pytest.raises(AuditBrokenError):
+        verify_entries(Head(), [data])
+
+
+def test_a_checkpoint_covers_count_hash_and_time() -> None:
+    head, _ = log_of(2)
+    messages = {
+        checkpoint_message(head, 1),
+        checkpoint_message(head, 2),
+        checkpoint_message(Head(3, head.hash), 1),
+        checkpoint_message(Head(2, GENESIS), 1),
+    }
+    assert len(messages) == 4
+
+
+def test_a_view_shows_the_entry_in_hex_and_words() -> None:
+    _, entry = chain(Head(), record(7))
+    view = view_of(entry)
+    assert (view.sequence, view.operation, view.hash) == (1, "sign", entry.hash.hex())
+    assert msgspec.json.decode(msgspec.json.encode(view), type=type(view)) == view

@@ -1,0 +1,53 @@
+"""Secrets in memory show nothing, go nowhere and can be wiped."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import pprint
+from collections.abc import Callable
+
+import pytest
+
+from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, pack_parcel, unpack_parcel
+from anya_actors.domain.hsm.views import SessionView
+from anya_actors.domain.keys.secret import Secret, SecretCopyError
+
+VALUE = b"nobody may see this"
+
+
+@pytest.mark.parametrize("show", [repr, str, pprint.pformat, "{!r}".format, lambda s: f"{[s]}"])
+def test_a_secret_shows_nothing_of_itself(show: Callable[[Secret], str]) -> None:
+    assert "nobody" not in show(Secret(VALUE))
+    assert VALUE.hex() not in show(Secret(VALUE))
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_cannot_be_copied(take: Callable[[Secret], object]) -> None:
+    with pytest.raises(SecretCopyError):
+        take(Secret(VALUE))
+
+
+def test_wiping_zeroes_the_buffer_that_was_given() -> None:
+    buffer = bytearray(VALUE)
+    with Secret(buffer) as secret:
+        assert secret.reveal() == VALUE
+    assert buffer == bytes(len(VALUE))
+
+
+def test_secrets_are_compared_by_identity_alone() -> None:
+    secret = Secret(VALUE)
+    assert secret == secret
+    assert secret != Secret(VALUE)
+    assert len({secret, Secret(VALUE)}) == 2
+
+
+def test_a_parcel_comes_back_whole_and_shows_no_key() -> None:
+    session = SessionView("s1", "hsm-session/s1", "alice", ("k",), 1, 2, 3)
+    parcel = KeyParcel(session, (ParcelKey("k", "ed25519", 1, ("sign",), b"public", VALUE),))
+    packed = pack_parcel(parcel)
+    assert unpack_parcel(packed) == parcel
+    assert "nobody" not in repr(parcel) + str(parcel) + repr(packed)
+    for part in (parcel, parcel.keys[0]):
+        with pytest.raises(SecretCopyError):
+            pickle.dumps(part)

@@ -1,0 +1,86 @@
+"""The remote signer: one session for all its keys, replaced when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from anya_actors.adapters.actors.signer import RemoteSigner
+from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
+from anya_actors.services.hsm import HsmService
+from anya_actors.testing.clock import ManualClock
+from anya_actors.testing.local_hsm import LocalHsm
+
+DIGEST = bytes(range(32))
+
+
+@pytest.fixture
+async def signer(bench: LocalHsm, hsm: HsmService) -> RemoteSigner:
+    for name in ("a", "b"):
+        await hsm.create_key(name, "secp256k1", "wallet", message_id=name)
+    await hsm.create_key("foreign", "secp256k1", "alice", message_id="foreign")
+    return bench.signer("wallet")
+
+
+async def session_ids(hsm: HsmService) -> list[str]:
+    return [session.session_id for session in await hsm.sessions()]
+
+
+async def test_one_session_serves_all_keys_also_at_once(hsm: HsmService, signer: RemoteSigner) -> None:
+    assert await session_ids(hsm) == []
+    await asyncio.gather(*(signer.sign_ecdsa(name, DIGEST) for name in ("a", "b") * 10))
+    assert len(await session_ids(hsm)) == 1
+    await signer.close()
+    assert await session_ids(hsm) == []
+
+
+async def test_public_keys_need_no_session(hsm: HsmService, signer: RemoteSigner) -> None:
+    assert (await signer.public_key("a")).hex() == (await hsm.key("a")).public_key
+    assert await session_ids(hsm) == []
+
+
+async def test_a_session_that_timed_out_is_replaced(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    first = await signer.sign_ecdsa("a", DIGEST)
+    before = await session_ids(hsm)
+    assert isinstance(bench.clock, ManualClock)
+    await bench.clock.advance(24 * 3600)
+    assert await signer.sign_ecdsa("a", DIGEST) == first
+    assert len(await session_ids(hsm)) == 1
+    assert await session_ids(hsm) != before
+
+
+async def test_a_session_whose_process_died_is_replaced(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    first = await signer.sign_ecdsa("a", DIGEST)
+    (dead,) = await session_ids(hsm)
+    bench.kill(f"hsm-session/{dead}")
+    assert await signer.sign_ecdsa("a", DIGEST) == first
+    assert dead not in await session_ids(hsm)
+
+
+async def test_a_closed_session_is_replaced_once_for_all_who_wait(
+    hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await signer.sign_ecdsa("a", DIGEST)
+    (closed,) = await session_ids(hsm)
+    await hsm.close_session(closed, message_id="c")
+    await asyncio.gather(*(signer.sign_ecdsa(name, DIGEST) for name in ("a", "b") * 10))
+    assert len(await session_ids(hsm)) == 1
+
+
+async def test_it_signs_with_no_key_of_another(signer: RemoteSigner) -> None:
+    for attempt in (signer.public_key("foreign"), signer.sign_ecdsa("foreign", DIGEST)):
+        with pytest.raises(UnknownKeyError):
+            await attempt
+
+
+async def test_a_disabled_key_does_not_sign_and_stops_no_other(hsm: HsmService, signer: RemoteSigner) -> None:
+    await signer.sign_ecdsa("a", DIGEST)
+    await hsm.disable_key("a", "wallet", message_id="d")
+    with pytest.raises(OperationRefusedError):
+        await signer.sign_ecdsa("a", DIGEST)
+    await signer.sign_ecdsa("b", DIGEST)
