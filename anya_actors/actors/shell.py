@@ -1,6 +1,6 @@
 """What every actor shares: activation, a bounded mailbox, health, and errors that travel.
 
-A shell is a plain class; ``coordinator`` applies ``ray.remote``. It lives in two steps. A process
+A shell is a plain class that knows no Ray; ``host`` gives it its process. It lives in two steps. A process
 that is only *prepared* has done what needs no store (imports, unsealing): a standby waits there.
 *Activated*, it holds the actor's store under a new epoch and serves.
 """
@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-import ray
 import structlog
 
 from anya_actors.domain.machine import AnyaError, OverloadedError
@@ -23,11 +22,6 @@ from anya_actors.ports.actors import Actors
 from anya_actors.ports.state_store import FencedError
 
 _log = structlog.get_logger(__name__)
-
-CONTROL = frozenset(
-    {"prepare", "activate", "identity", "location", "watch", "check_health", "drain", "leave", "service"}
-)
-"""What the supervisor alone calls."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,8 +111,8 @@ class DurableActor(Generic[SV]):
         async with self._stepping:
             await self._prepare()
 
-    async def activate(self) -> tuple[int, int]:
-        """Take the store, resume, serve; return (pid, epoch). Repeating it is no error."""
+    async def activate(self) -> int:
+        """Take the store, resume, serve; return the epoch. Repeating it is no error."""
         async with self._stepping:
             if self._service is None:
                 await self._prepare()
@@ -126,19 +120,12 @@ class DurableActor(Generic[SV]):
                 await service.resume()
                 self._last_call_s = time.monotonic()
                 self._service = service
-            return os.getpid(), self._epoch
+            return self._epoch
 
-    async def identity(self) -> tuple[int, int | None]:
-        """Its process id, and its epoch if it is activated."""
-        return os.getpid(), None if self._service is None else self._epoch
-
-    async def location(self) -> tuple[int, str]:
-        """Its process id and its node's address; answered as soon as the process is up."""
-        return os.getpid(), node_ip()
-
-    async def watch(self) -> None:
-        """Never return: the caller learns of the death by the call's failing."""
-        await asyncio.Event().wait()
+    @property
+    def epoch(self) -> int | None:
+        """The epoch, or None while it is not activated."""
+        return None if self._service is None else self._epoch
 
     async def check_health(self) -> tuple[float, int]:
         """Return (seconds since the last call, calls in flight) if healthy, raise if not."""
@@ -155,10 +142,6 @@ class DurableActor(Generic[SV]):
         await self._idle.wait()
         if service is not None:
             await service.close()
-
-    async def leave(self) -> None:
-        """End the process in good order, so that nothing reports a crash."""
-        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # Ray has no types here
 
     async def _prepare(self) -> None:
         if not self._prepared:
@@ -203,12 +186,8 @@ def served(
         return await self._serve(method.__name__, lambda: method(self, *args, **kwargs))
 
     functools.update_wrapper(through_mailbox, method)
+    through_mailbox.served = True  # type: ignore[attr-defined]  # read by `ActorHost.invoke`
     return through_mailbox
-
-
-def node_ip() -> str:
-    """The address under which Ray knows this node."""
-    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray has no types here
 
 
 def _end_after_answering() -> None:

@@ -15,20 +15,13 @@ from typing import Final, Literal, Self
 import msgspec
 import psutil
 
+from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.cli.faults import DataDirectoryError, DataDirectoryLockedError
 from anya_actors.cli.processes import clear_temporary, end_all
 from anya_actors.config import Settings
 
 # A killed platform is cleaned up by its watchdog within 10 s; a new one waits that long for it.
 _CLEAN_UP_S: Final = 12.0
-
-
-class Addresses(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a ready platform listens. The node's are None when it is not the embedded one."""
-
-    api: str
-    bitcoin_rpc: str | None = None
-    bitcoin_cookie: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from anya_actors.cli.instance import Addresses
+from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.domain.machine import AnyaError
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from anya_actors.cli.instance import Addresses
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
 
@@ -13,11 +12,27 @@ Report = Callable[[str, str], None]
 """Told of each stage: its stable name, and a sentence for a person."""
 
 
+class Located(Protocol):
+    """Where a platform listens; the node's are None when it is not the embedded one."""
+
+    @property
+    def api(self) -> str:
+        """Address of the HTTP API."""
+
+    @property
+    def bitcoin_rpc(self) -> str | None:
+        """Address of the embedded node's JSON-RPC."""
+
+    @property
+    def bitcoin_cookie(self) -> str | None:
+        """Path of the embedded node's cookie file."""
+
+
 class Platform(Protocol):
     """A platform that serves, seen from the process that started it."""
 
     @property
-    def addresses(self) -> Addresses:
+    def addresses(self) -> Located:
         """Where it listens."""
 
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> str:
@@ -36,4 +51,7 @@ StartPlatform = Callable[[Settings, Report], Awaitable[Platform]]
 
 async def start_platform(settings: Settings, report: Report) -> Platform:
     """Start the platform of `anya_actors.bootstrap`."""
-    raise NotImplementedError
+    # Not before: it imports Ray, which reads its environment then.
+    from anya_actors.bootstrap import platform
+
+    return await platform.start_platform(settings, report)

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 import psutil
 
+from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.cli.faults import FORCED, InterruptedStartError, UnforeseenError, exit_code
 from anya_actors.cli.instance import DataDirectory, Record, write_private
 from anya_actors.cli.output import Progress
@@ -133,7 +134,7 @@ class Launcher:
             try:
                 await self._renew_admin_token(platform)
                 self._record(directory, temp_dir, platform)
-                self._progress.ready(platform.addresses, self._facts(temp_dir))
+                self._progress.ready(_addresses(platform), self._facts(temp_dir))
                 await self._until_stopped(platform, stop)
             finally:
                 self._progress.stage("stopping", "Stopping; a second Ctrl-C does not wait")
@@ -180,7 +181,7 @@ class Launcher:
                 temp_dir=str(temp_dir),
                 log_dir=str(self._settings.log_dir),
                 admin_token_file=str(self._admin_token_file),
-                addresses=platform.addresses if platform else None,
+                addresses=_addresses(platform) if platform else None,
             )
         )
 
@@ -202,6 +203,11 @@ def _leave_at_once(directory: DataDirectory) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(FORCED)
+
+
+def _addresses(platform: Platform) -> Addresses:
+    where = platform.addresses
+    return Addresses(api=where.api, bitcoin_rpc=where.bitcoin_rpc, bitcoin_cookie=where.bitcoin_cookie)
 
 
 def _write_trace(settings: Settings) -> None:

@@ -9,13 +9,27 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from anya_actors.actors.shell import CONTROL, NotServingError
+from anya_actors.actors.shell import NotServingError
 from anya_actors.coordinator.ray_errors import unwrapped
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.actors import CallTimeoutError, UnknownMethodError
 from anya_actors.ports.state_store import FencedError
 
 COORDINATOR = "coordinator"
+COORDINATOR_SERVES = frozenset(
+    {
+        "locate",
+        "passivate",
+        "system",
+        "system_after",
+        "wait_phase",
+        "failures",
+        "publish",
+        "last_sequence",
+        "events_after",
+        "events_head",
+    }
+)
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.5
 
@@ -38,7 +52,7 @@ class RayActors:
                     handle = await self._handle(actor, deadline_s - time.monotonic())
                     try:
                         with unwrapped():
-                            return await _method(handle, actor, method).remote(*args, **keywords)
+                            return await _send(handle, actor, method, args, keywords)
                     except (ray.exceptions.RayActorError, NotServingError, FencedError):
                         # Dead, dying or superseded: the registry knows who serves next.
                         self._forget(actor, handle)
@@ -66,12 +80,12 @@ class RayActors:
             del self._handles[actor]
 
 
-def _method(handle: Any, actor: str, method: str) -> Any:
-    callable_ = not method.startswith("_") and method not in CONTROL
-    found = getattr(handle, method, None) if callable_ else None
-    if found is None:
+async def _send(handle: Any, actor: str, method: str, args: tuple[Any, ...], keywords: Any) -> Any:
+    if actor != COORDINATOR:
+        return await handle.invoke.remote(method, args, keywords)
+    if method not in COORDINATOR_SERVES:
         raise UnknownMethodError(actor, method)
-    return found
+    return await getattr(handle, method).remote(*args, **keywords)
 
 
 _connected: RayActors | None = None

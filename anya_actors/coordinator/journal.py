@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from anya_actors.domain.encoding import Schema
@@ -33,9 +35,11 @@ class Journal:
         self._store = store
         self._versions: dict[str, int] = {}
         self._entries: dict[str, Entry] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def open(self) -> list[Entry]:
         """Read what the predecessor wrote."""
+        await self._store.forget_replies(1)  # all of them: their ids carry an epoch that is over
         for key in await self._store.keys(PREFIX):
             stored = await self._store.load(key)
             if stored is not None:
@@ -49,11 +53,15 @@ class Journal:
         return self._entries.get(actor)
 
     async def write(self, entry: Entry) -> None:
-        """Remember ``entry``, synced."""
-        version = self._versions.get(entry.actor, 0)
-        # Claimed before the write: a second write of the same actor must not take the same version.
-        self._versions[entry.actor] = version + 1
+        """Remember ``entry``, synced; writes of one actor happen in the order of their calls."""
+        # Seen at once: who writes next for the same actor builds on it.
         self._entries[entry.actor] = entry
         key = PREFIX + entry.actor
-        message_id = f"{key}@{self._store.epoch}.{version + 1}"
-        await self._store.commit(Commit(key, version, ENTRY.encode(entry), message_id))
+        async with self._locks.setdefault(entry.actor, asyncio.Lock()):
+            version = self._versions.pop(entry.actor, None)
+            if version is None:  # never written, or the last write may or may not have happened
+                stored = await self._store.load(key)
+                version = 0 if stored is None else stored.version
+            message_id = f"{key}@{self._store.epoch}.{version + 1}"
+            await self._store.commit(Commit(key, version, ENTRY.encode(entry), message_id))
+            self._versions[entry.actor] = version + 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from anya_actors.actors.shell import Builder
+from anya_actors.actors.shell import Builder, DurableActor
 from anya_actors.domain.supervision.spec import ChildSpec
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
@@ -22,7 +23,7 @@ class Kind:
     """
 
     name: str
-    shell: type
+    shell: type[DurableActor[Any]]
     builder: Builder
     supervisor: str | None = None
     most_active: int = 64

@@ -13,7 +13,8 @@ import ray
 import ray.exceptions
 import structlog
 
-from anya_actors.actors.shell import node_ip as own_node_ip
+from anya_actors.actors.host import ActorHost
+from anya_actors.actors.host import node_ip as own_node_ip
 from anya_actors.coordinator.kinds import Kinds
 from anya_actors.coordinator.processes import Health, Identity
 from anya_actors.coordinator.ray_errors import unwrapped
@@ -49,13 +50,13 @@ class RayProcess:
 
     async def activate(self) -> Identity:
         with unwrapped():
-            _, epoch = await self._handle.activate.remote()
+            epoch = await self._handle.activate.remote()
         return Identity(self._pid, self._node_ip, epoch)
 
     async def identity(self) -> Identity | None:
         with unwrapped():
-            pid, epoch = await self._handle.identity.remote()
-        return None if epoch is None else Identity(pid, self._node_ip, epoch)
+            epoch = await self._handle.epoch.remote()
+        return None if epoch is None else Identity(self._pid, self._node_ip, epoch)
 
     async def wait_death(self) -> None:
         while True:
@@ -90,10 +91,11 @@ class RayProcess:
 
 
 class RayProcesses:
-    """Starts shells as Ray actors of the coordinator's namespace."""
+    """Starts hosts as Ray actors of the coordinator's namespace."""
 
-    def __init__(self, kinds: Kinds, connect: Callable[[], Actors]) -> None:
+    def __init__(self, kinds: Kinds, connect: Callable[[], Actors], warm_up: Callable[[], None]) -> None:
         self._kinds = kinds
+        self._warm_up = warm_up
         self._connect = connect
 
     async def launch(self, actor: str, label: str) -> RayProcess:
@@ -101,7 +103,7 @@ class RayProcesses:
         if kind is None:
             raise UnknownActorError(actor)
         handle: Any = (
-            ray.remote(kind.shell)
+            ray.remote(ActorHost)
             .options(
                 name=label,
                 lifetime="detached",
@@ -110,9 +112,12 @@ class RayProcesses:
                 num_cpus=0,
                 max_concurrency=MOST_CONCURRENT,
             )
-            .remote(actor, kind.builder, self._connect, kind.mailbox_limit)
+            .remote(self._warm_up)
         )
-        return await self._reached(label, handle)
+        process = await self._reached(label, handle)
+        with unwrapped():
+            await handle.become.remote(actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
+        return process
 
     async def find(self, actor: str, label: str) -> RayProcess | None:
         try:

@@ -17,15 +17,16 @@ import structlog
 
 from anya_actors import __version__
 from anya_actors.coordinator.client import COORDINATOR, connect
+from anya_actors.coordinator.health import HealthPolicy
 from anya_actors.coordinator.journal import Journal
 from anya_actors.coordinator.kinds import Kind, Kinds
 from anya_actors.coordinator.ray_processes import RayProcesses
-from anya_actors.coordinator.supervisor import HealthPolicy, Supervisor
+from anya_actors.coordinator.supervisor import Supervisor
 from anya_actors.coordinator.views import SystemView, actor_views, supervisor_view
-from anya_actors.domain.machine import SystemEvent
+from anya_actors.domain.machine import AnyaError, SystemEvent
 from anya_actors.domain.supervision.events import SUPERVISION_EVENT
-from anya_actors.domain.supervision.machine import Phase
 from anya_actors.domain.supervision.spec import SupervisorSpec
+from anya_actors.domain.supervision.tree import Phase
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.ports.randomness import Randomness
@@ -40,10 +41,15 @@ LONGEST_LOCATE_S = 60.0
 RETRY_START_S = 5.0
 
 
+def nothing() -> None:
+    """A process that imports nothing in advance."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """All that the coordinator must know. Picklable; ``stores``, ``clock`` and ``randomness`` make theirs.
 
+    ``warm_up`` imports, in a host's process, what every actor will need.
     ``settings`` are shown to whoever may read the system: no secret may be in them.
     """
 
@@ -54,6 +60,7 @@ class Plan:
     randomness: Callable[[], Randomness]
     health: HealthPolicy = field(default_factory=HealthPolicy)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    warm_up: Callable[[], None] = nothing
 
 
 class Coordinator:
@@ -85,7 +92,7 @@ class Coordinator:
         self._supervisor = Supervisor(
             plan.tree,
             kinds,
-            processes=RayProcesses(kinds, connect),
+            processes=RayProcesses(kinds, connect, plan.warm_up),
             journal=Journal(self._journal_store),
             clock=self._clock,
             randomness=plan.randomness(),
@@ -142,6 +149,11 @@ class Coordinator:
         if epoch == self._journal_store.epoch:
             await self._supervisor.wait_change(version, min(wait_s, LONGEST_LOCATE_S))
         return await self.system()
+
+    async def failures(self) -> dict[str, AnyaError]:
+        """Why each actor that does not serve now could not be started the last time."""
+        await self.ready()
+        return dict(self._supervisor.failures)
 
     async def wait_phase(self, phase: str) -> None:
         """Return when the tree has reached ``phase``."""

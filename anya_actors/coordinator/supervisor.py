@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from msgspec import structs
 
-from anya_actors.coordinator.journal import Entry, Journal
+from anya_actors.coordinator.health import Active, HealthPolicy, HealthWatch
+from anya_actors.coordinator.journal import Journal
 from anya_actors.coordinator.kinds import Kinds
-from anya_actors.coordinator.processes import Identity, Process, Processes, StartFailedError
+from anya_actors.coordinator.launcher import Found, Launcher, end, reason, stop_or_end
+from anya_actors.coordinator.processes import Health, Identity, Process, Processes, StartFailedError
+from anya_actors.coordinator.standbys import Standbys
 from anya_actors.domain.machine import AnyaError, Event, OverloadedError, SystemEvent, UnavailableError
 from anya_actors.domain.supervision.events import ActorFailed, ActorStarted, SupervisorGaveUp
 from anya_actors.domain.supervision.machine import (
@@ -28,41 +29,19 @@ from anya_actors.domain.supervision.machine import (
     ChildStarted,
     ChildStopped,
     GiveUp,
-    Phase,
     ShutdownRequested,
     StartChild,
     StartRequested,
-    Status,
     StopChild,
-    Tree,
-    plant,
     step,
 )
 from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+from anya_actors.domain.supervision.tree import Phase, Status, Tree, plant
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
-from anya_actors.ports.state_store import FencedError
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthPolicy:
-    """How often children are asked, how long they may take, how often they may fail to answer."""
-
-    interval_s: float = 5.0
-    timeout_s: float = 5.0
-    failures: int = 2
-
-
-@dataclass(slots=True)
-class Active:
-    """A child that serves."""
-
-    process: Process
-    identity: Identity
-    failures: int = 0
 
 
 class Supervisor:
@@ -91,33 +70,50 @@ class Supervisor:
         self._health = health
         self._announce = announce
         self._active: dict[str, Active] = {}
-        self._standby: dict[str, Process] = {}
+        self._launcher = Launcher(processes, journal)
+        self._standbys = Standbys(
+            lambda name: self._launch(name, as_standby=True),
+            lambda name: self._spec(name).start_timeout_s,
+            clock,
+            randomness,
+            spec.backoff,
+        )
+        self._ending: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, asyncio.Future[Active]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self.version = 0
+        self.failures: dict[str, AnyaError] = {}
+        """Why each child that does not serve now could not be started the last time."""
 
     # -- life ---------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Adopt what a dead predecessor left alive, then start the rest."""
-        entries = [entry for entry in await self._journal.open() if entry.active]
-        labels = {entry.label for entry in entries} | {e.standby for e in entries if e.standby}
-        await self._processes.kill_strays(labels)
-        await asyncio.gather(*(self._adopt(entry) for entry in entries))
+        for found in await self._launcher.find_living(self._health.timeout_s):
+            await self._adopt(found)
         self._apply(StartRequested())
-        self._spawn(self._watch_health())
+        watch = HealthWatch(
+            self._health,
+            self._clock,
+            self._active,
+            healthy=self._is_healthy,
+            unhealthy=self._is_unhealthy,
+        )
+        self._spawn(watch.run())
 
     async def stop(self) -> None:
         """Stop every child, youngest first, and return when all are gone."""
         self._apply(ShutdownRequested())
         async with self._changed:
             await self._changed.wait_for(self._is_down)
-        for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
-        await asyncio.gather(*(process.kill() for process in self._standby.values()), return_exceptions=True)
+        await self._standbys.close()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._launcher.close()
 
     @property
     def tree(self) -> Tree:
@@ -130,7 +126,7 @@ class Supervisor:
 
     def standbys(self) -> set[str]:
         """The actors that have a standby process ready."""
-        return set(self._standby)
+        return self._standbys.ready()
 
     async def wait_change(self, version: int, timeout_s: float) -> int:
         """Return the tree's version as soon as it is not ``version``, or after the time-out."""
@@ -151,6 +147,8 @@ class Supervisor:
         found = self._active.get(actor)
         if found is not None:
             return found
+        if self._tree.phase not in (Phase.IDLE, Phase.RUNNING):
+            raise UnavailableError(actor, f"the platform is {self._tree.phase.value}")
         if actor not in self._tree.children:
             self._add(actor)
         future = self._waiting.get(actor)
@@ -170,6 +168,8 @@ class Supervisor:
             self._apply(ChildRemoved(actor))
 
     def _add(self, actor: str) -> None:
+        if actor in self._static:
+            raise UnavailableError(actor, "it has ended, and is one that is not started again")
         kind = self._kinds.kind_of(actor)
         if kind is None or kind.supervisor is None:
             raise UnknownActorError(actor)
@@ -180,26 +180,31 @@ class Supervisor:
             raise UnavailableError(actor, f"the platform is {self._tree.phase.value}")
         self._apply(ChildAdded(kind.supervisor, actor))
 
-    async def _adopt(self, entry: Entry) -> None:
-        process = await self._processes.find(entry.actor, entry.label)
-        identity = None if process is None else await _quietly(process.identity(), self._health.timeout_s)
-        if process is not None and identity is None:
-            await process.kill()
-        if entry.actor not in self._tree.children:
-            if not entry.dynamic or process is None or identity is None:
-                return
-            self._apply(ChildAdded(entry.supervisor, entry.actor))
+    async def _adopt(self, found: Found) -> None:
+        name, process, identity = found.entry.actor, found.process, found.identity
+        kind = self._kinds.kind_of(name)
+        if kind is not None and kind.supervisor is not None and name not in self._static:
+            # Dead or alive: it was there, and may owe something.
+            self._apply(ChildAdded(kind.supervisor, name))
+        if name not in self._tree.children:  # this version of the platform knows it no more
+            await asyncio.gather(*(end(left) for left in (process, found.standby) if left is not None))
+            await self._launcher.forget(name)
+            return
         if process is not None and identity is not None:
-            self._apply(ChildAdopted(entry.actor, self._clock.monotonic_s(), entry.restarts))
-            self._serve(entry.actor, process, identity)
-        if entry.standby is not None:
-            standby = await self._processes.find(entry.actor, entry.standby)
-            if standby is not None:
-                self._standby[entry.actor] = standby
+            self._apply(ChildAdopted(name, self._clock.monotonic_s(), found.entry.restarts))
+            self._serve(name, process, identity)
+        elif process is not None:
+            await end(process)
+        if self._spec(name).critical:
+            self._standbys.keep(name, found.standby)
+        elif found.standby is not None:
+            await end(found.standby)
 
     # -- the machine --------------------------------------------------------------------------
 
     def _apply(self, event: Event) -> None:
+        if self._launcher.superseded:
+            return  # a newer supervisor decides; ours must not stop what is now its children
         outcome = step(self._tree, event)
         self._tree = outcome.state
         for command in outcome.commands:
@@ -232,32 +237,33 @@ class Supervisor:
             if command.attempt > 0:
                 backoff = self._nodes[self._tree.child(name).supervisor].backoff
                 await self._clock.sleep(backoff.delay_s(command.attempt - 1, self._randomness.uniform()))
-            process = await self._take_standby(name) or await self._launch(name)
             async with asyncio.timeout(self._spec(name).start_timeout_s):
+                await self._ended(name)
+                process = await self._take_standby(name) or await self._launch(name)
                 identity = await process.activate()
-        except asyncio.CancelledError:
+        except BaseException as error:
             if process is not None:
-                await process.kill()
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, the machine decides what follows
-            if process is not None:
-                await process.kill()
-            self._start_failed(name, error)
+                await end(process)
+            if not isinstance(error, Exception):
+                raise
+            self._start_failed(name, error)  # whatever it was, the machine decides what follows
             return
         finally:
             self._starting.pop(name, None)
         self._serve(name, process, identity)
         self._apply(ChildStarted(name, self._clock.monotonic_s()))
         if self._spec(name).critical:
-            self._spawn(self._keep_standby(name))
+            self._standbys.keep(name)
 
     def _start_failed(self, name: str, error: Exception) -> None:
-        typed = error if isinstance(error, AnyaError) else StartFailedError(name, _reason(error))
-        self._announce(ActorFailed(name, _reason(error)))
-        _log.warning("start failed", actor=name, error=_reason(error))
+        typed = error if isinstance(error, AnyaError) else StartFailedError(name, reason(error))
+        self.failures[name] = typed
+        self._announce(ActorFailed(name, reason(error)))
+        _log.warning("start failed", actor=name, error=reason(error))
         never_served = name not in self._static and self._tree.child(name).restarts == 0
         if never_served:
             self._refuse(name, typed)
+            self.failures.pop(name)
             self._apply(ChildRemoved(name))
         else:
             self._apply(ChildFailed(name, self._clock.monotonic_s()))
@@ -269,6 +275,7 @@ class Supervisor:
 
     def _serve(self, name: str, process: Process, identity: Identity) -> None:
         active = self._active[name] = Active(process, identity)
+        self.failures.pop(name, None)
         self._spawn(self._watch_death(name, active))
         restarts = self._tree.child(name).restarts
         self._announce(ActorStarted(name, identity.epoch, identity.pid, restarts))
@@ -281,111 +288,72 @@ class Supervisor:
         if starting is not None:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+        await self._ended(name)
         active = self._active.pop(name, None)
         if active is not None:
+            await stop_or_end(active.process, self._spec(name).stop_timeout_s)
+        if self._tree.child(name).leaving:
+            await self._standbys.drop(name)
+        if name not in self._static:
             try:
-                async with asyncio.timeout(self._spec(name).stop_timeout_s):
-                    await active.process.stop()
-            except Exception as error:  # noqa: BLE001 - a child that cannot stop is killed
-                _log.warning("stop failed", actor=name, error=_reason(error))
-            await active.process.kill()
-        standby = self._standby.pop(name, None)
-        if standby is not None and self._tree.child(name).leaving:
-            await standby.kill()
-        elif standby is not None:
-            self._standby[name] = standby
-        entry = self._journal.entry(name)
-        if entry is not None and name not in self._static:
-            await self._journal.write(structs.replace(entry, active=False))
+                await self._launcher.forget(name)
+            except AnyaError as error:
+                _log.warning("not forgotten", actor=name, error=reason(error))
         self._apply(ChildStopped(name))
+        if name in self._waiting and name not in self._tree.children:
+            self._call_back(name)
 
-    # -- processes ----------------------------------------------------------------------------
+    def _call_back(self, name: str) -> None:
+        """Somebody called ``name`` while it was leaving."""
+        try:
+            self._add(name)
+        except AnyaError as error:
+            self._refuse(name, error)
+
+    async def _ended(self, name: str) -> None:
+        """Return when the process of ``name`` that died is certainly gone."""
+        ending = self._ending.get(name)
+        if ending is not None:
+            await asyncio.wait([ending])
+            if self._ending.get(name) is ending:
+                del self._ending[name]
 
     async def _launch(self, name: str, *, as_standby: bool = False) -> Process:
-        entry = self._journal.entry(name) or Entry(
-            actor=name,
-            label="",
-            supervisor=self._tree.child(name).supervisor,
+        child = self._tree.child(name)
+        return await self._launcher.launch(
+            name,
+            child.supervisor,
             dynamic=name not in self._static,
-            launches=0,
+            restarts=child.restarts,
+            as_standby=as_standby,
         )
-        label = f"{name}#{entry.launches + 1}"
-        changes: dict[str, Any] = {"standby": label} if as_standby else {"label": label, "active": True}
-        changes |= {"launches": entry.launches + 1, "restarts": self._tree.child(name).restarts}
-        await self._journal.write(structs.replace(entry, **changes))
-        launching = asyncio.ensure_future(self._processes.launch(name, label))
-        try:
-            return await asyncio.shield(launching)
-        except asyncio.CancelledError:
-            # The process comes up all the same; left alone it would hold the actor's store.
-            await (await launching).kill()
-            raise
 
     async def _take_standby(self, name: str) -> Process | None:
-        standby = self._standby.pop(name, None)
-        entry = self._journal.entry(name)
-        if standby is None or entry is None:
-            return None
-        restarts = self._tree.child(name).restarts
-        await self._journal.write(
-            structs.replace(entry, label=standby.label, standby=None, active=True, restarts=restarts)
-        )
+        standby = self._standbys.take(name)
+        if standby is not None:
+            await self._launcher.promote(name, standby, restarts=self._tree.child(name).restarts)
         return standby
-
-    async def _keep_standby(self, name: str) -> None:
-        if name in self._standby:
-            return
-        process = await self._launch(name, as_standby=True)
-        try:
-            async with asyncio.timeout(self._spec(name).start_timeout_s):
-                await process.prepare()
-        except Exception as error:  # noqa: BLE001 - without a standby the next restart is only slower
-            _log.warning("standby failed", actor=name, error=_reason(error))
-            await process.kill()
-            return
-        if name in self._standby or self._tree.phase is not Phase.RUNNING:
-            await process.kill()
-            return
-        self._standby[name] = process
-        self._tell_change()
-        self._spawn(self._watch_standby(name, process))
-
-    async def _watch_standby(self, name: str, process: Process) -> None:
-        await process.wait_death()
-        if self._standby.get(name) is process:
-            del self._standby[name]
-            if name in self._active:
-                await self._keep_standby(name)
 
     # -- death and health ---------------------------------------------------------------------
 
     async def _watch_death(self, name: str, active: Active) -> None:
-        await active.process.wait_death()
+        try:
+            await active.process.wait_death()
+        except Exception as error:  # noqa: BLE001 - one that cannot be watched is as good as dead
+            _log.warning("sentinel lost", actor=name, error=reason(error))
         if self._active.get(name) is not active:
             return
         del self._active[name]
-        await active.process.kill()
+        # Told at once, or a stop decided meanwhile would miss it; the successor waits for the end.
+        self._ending[name] = self._spawn(end(active.process))
         self._announce(ActorFailed(name, "its process died"))
         self._apply(ChildFailed(name, self._clock.monotonic_s()))
 
-    async def _watch_health(self) -> None:
-        while True:
-            await self._clock.sleep(self._health.interval_s)
-            await asyncio.gather(*(self._ask(name, active) for name, active in list(self._active.items())))
+    def _is_unhealthy(self, name: str, active: Active, reason: str) -> None:
+        self._announce(ActorFailed(name, f"unhealthy: {reason}"))
+        self._spawn(end(active.process))  # its sentinel tells the machine
 
-    async def _ask(self, name: str, active: Active) -> None:
-        try:
-            async with asyncio.timeout(self._health.timeout_s):
-                health = await active.process.check_health()
-        except Exception as error:  # noqa: BLE001 - any failure to answer well counts
-            active.failures += 1
-            _log.warning("unhealthy", actor=name, error=_reason(error), failures=active.failures)
-            fenced = isinstance(error, FencedError)
-            if self._active.get(name) is active and (fenced or active.failures >= self._health.failures):
-                self._announce(ActorFailed(name, f"unhealthy: {_reason(error)}"))
-                await active.process.kill()  # its sentinel tells the machine
-            return
-        active.failures = 0
+    def _is_healthy(self, name: str, health: Health) -> None:
         idle_timeout_s = self._spec(name).idle_timeout_s
         if idle_timeout_s is not None and health.in_flight == 0 and health.idle_s >= idle_timeout_s:
             self.remove(name)
@@ -411,19 +379,6 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("supervision task failed", exc_info=task.exception())
-
-
-async def _quietly(answer: Coroutine[Any, Any, Identity | None], timeout_s: float) -> Identity | None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await answer
-    except Exception as error:  # noqa: BLE001 - one that cannot say who it is, is not adopted
-        _log.warning("not adopted", error=_reason(error))
-        return None
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _retrieve(future: asyncio.Future[Active]) -> None:

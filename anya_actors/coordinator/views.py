@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from anya_actors.coordinator.supervisor import Active
-from anya_actors.domain.supervision.machine import Tree
+from anya_actors.coordinator.health import Active
 from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+from anya_actors.domain.supervision.tree import Tree
 
 
 class ActorView(msgspec.Struct, frozen=True):

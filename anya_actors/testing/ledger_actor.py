@@ -11,9 +11,9 @@ from anya_actors.adapters.actors.event_bus import ActorsEventBus
 from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.coordinator.health import HealthPolicy
 from anya_actors.coordinator.kinds import Kind
 from anya_actors.coordinator.root import Plan
-from anya_actors.coordinator.supervisor import HealthPolicy
 from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
 from anya_actors.ports.actors import Actors
 from anya_actors.testing.ledger import Account, FolderWitness, LedgerService

@@ -86,7 +86,7 @@ async def test_a_restarted_coordinator_adopts_the_living_and_restarts_the_dead(
 async def test_a_hung_actor_is_killed_and_restarted(
     run_platform: Run, hang_actor: Strike, data_dir: Path
 ) -> None:
-    from anya_actors.coordinator.supervisor import HealthPolicy
+    from anya_actors.coordinator.health import HealthPolicy
 
     health = HealthPolicy(interval_s=0.3, timeout_s=0.5, failures=2)
     actors = await run_platform(plan(data_dir, health=health))
@@ -100,7 +100,7 @@ async def test_a_hung_actor_is_killed_and_restarted(
 async def test_an_idle_actor_is_passivated_and_comes_back_when_called(
     run_platform: Run, data_dir: Path
 ) -> None:
-    from anya_actors.coordinator.supervisor import HealthPolicy
+    from anya_actors.coordinator.health import HealthPolicy
 
     health = HealthPolicy(interval_s=0.2)
     actors = await run_platform(plan(data_dir, health=health, idle_timeout_s=0.3))

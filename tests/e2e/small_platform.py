@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anya_actors.cli.instance import Addresses
+from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.cli.output import JsonProgress
 from anya_actors.cli.platform import Report
 from anya_actors.cli.up import run

@@ -1,0 +1,89 @@
+"""The process that an actor lives in, before and after it is known which actor that will be.
+
+A host starts empty and *becomes* one actor, once. So a spare host can wait, with everything
+imported, for whichever actor dies or is called first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from anya_actors.actors.shell import Builder, DurableActor, NotServingError
+from anya_actors.ports.actors import Actors, UnknownMethodError
+
+
+class ActorHost:
+    """The one class that is made a Ray actor, beside the coordinator's."""
+
+    def __init__(self, warm_up: Callable[[], None]) -> None:
+        warm_up()
+        self._shell: DurableActor[Any] | None = None
+
+    async def location(self) -> tuple[int, str]:
+        """Its process id and its node's address; answered as soon as the process is up."""
+        return os.getpid(), node_ip()
+
+    async def become(
+        self,
+        name: str,
+        shell: type[DurableActor[Any]],
+        builder: Builder,
+        connect: Callable[[], Actors],
+        mailbox_limit: int,
+    ) -> None:
+        """Be the actor ``name`` from now on, not yet activated. Only once."""
+        if self._shell is not None:
+            raise NotServingError(name)
+        self._shell = shell(name, builder, connect, mailbox_limit)
+
+    async def prepare(self) -> None:
+        """See `DurableActor.prepare`."""
+        await self._actor().prepare()
+
+    async def activate(self) -> int:
+        """See `DurableActor.activate`; the epoch."""
+        return await self._actor().activate()
+
+    async def epoch(self) -> int | None:
+        """The epoch, or None while it is not activated."""
+        return None if self._shell is None else self._shell.epoch
+
+    async def check_health(self) -> tuple[float, int]:
+        """See `DurableActor.check_health`."""
+        return await self._actor().check_health()
+
+    async def drain(self) -> None:
+        """See `DurableActor.drain`."""
+        if self._shell is not None:
+            await self._shell.drain()
+
+    async def watch(self) -> None:
+        """Never return: the caller learns of the death by the call's failing."""
+        await asyncio.Event().wait()
+
+    async def leave(self) -> None:
+        """End the process in good order, so that nothing reports a crash."""
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # Ray has no types here
+
+    async def invoke(self, method: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Call a method that the actor serves; raises `UnknownMethodError` for any other."""
+        actor = self._actor()
+        found: Any = getattr(actor, method, None)
+        if not getattr(found, "served", False):
+            raise UnknownMethodError(actor.name, method)
+        return await found(*args, **keywords)
+
+    def _actor(self) -> DurableActor[Any]:
+        if self._shell is None:
+            raise NotServingError("an empty host")
+        return self._shell
+
+
+def node_ip() -> str:
+    """The address under which Ray knows this node."""
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray has no types here

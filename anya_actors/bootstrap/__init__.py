@@ -1,0 +1,1 @@
+"""Settings become adapters, adapters services, services a supervision tree. The one place that wires."""

@@ -1,0 +1,81 @@
+"""The supervision tree of the platform, from its settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from anya_actors.actors.bitcoin import BitcoinActor
+from anya_actors.actors.bitcoin_node import BitcoinNodeActor
+from anya_actors.actors.hsm import HsmActor
+from anya_actors.actors.hsm_session import HsmSessionActor
+from anya_actors.adapters.system.clock import SystemClock
+from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.bootstrap.builders import (
+    BitcoinBuilder,
+    BitcoinNodeBuilder,
+    HsmBuilder,
+    HsmSessionBuilder,
+    warm_up,
+)
+from anya_actors.bootstrap.stores import open_stores
+from anya_actors.config import Settings
+from anya_actors.coordinator.health import HealthPolicy
+from anya_actors.coordinator.kinds import Kind
+from anya_actors.coordinator.root import Plan
+from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+
+SESSIONS = "hsm-sessions"
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Kinds, tree and limits. The children under each supervisor depend on nobody's restart."""
+    supervision = settings.supervision
+    supervisor = partial(
+        SupervisorSpec, intensity=supervision.max_restarts, period_s=supervision.restart_period_s
+    )
+    child = partial(
+        ChildSpec, start_timeout_s=supervision.start_timeout_s, stop_timeout_s=supervision.stop_timeout_s
+    )
+    chain = [child("bitcoin-node/main")] if settings.bitcoin.embedded else []
+    tree = supervisor(
+        "root",
+        children=(
+            supervisor("security", children=(child("hsm/main"), supervisor(SESSIONS))),
+            supervisor("chain", children=(*chain, child("bitcoin/main", critical=True))),
+        ),
+    )
+    return Plan(
+        tree=tree,
+        kinds={kind.name: kind for kind in _kinds(settings)},
+        stores=partial(open_stores, settings),
+        clock=SystemClock,
+        randomness=SystemRandomness,
+        health=HealthPolicy(interval_s=supervision.health_interval_s, timeout_s=supervision.health_timeout_s),
+        settings=settings.to_public(),
+        warm_up=warm_up,
+    )
+
+
+def _kinds(settings: Settings) -> list[Kind]:
+    supervision = settings.supervision
+    kind = partial(
+        Kind,
+        mailbox_limit=supervision.mailbox_limit,
+        start_timeout_s=supervision.start_timeout_s,
+    )
+    kinds = [
+        kind("hsm", HsmActor, HsmBuilder(settings)),
+        kind(
+            "hsm-session",
+            HsmSessionActor,
+            HsmSessionBuilder(),
+            supervisor=SESSIONS,
+            most_active=settings.hsm.max_sessions,
+            # Its keys go with its process, and no successor gets them: it lives as long as the session.
+            idle_timeout_s=settings.hsm.session_idle_timeout_s,
+        ),
+        kind("bitcoin", BitcoinActor, BitcoinBuilder(settings)),
+    ]
+    if settings.bitcoin.embedded:
+        kinds.append(kind("bitcoin-node", BitcoinNodeActor, BitcoinNodeBuilder(settings)))
+    return kinds
