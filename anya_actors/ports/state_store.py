@@ -129,7 +129,7 @@ class StateStore(Protocol):
     file lock makes a second activation impossible never has to). Concurrent commits of different
     keys may share one disk sync; each is still atomic, and none returns before it is on disk.
     A method that raises has changed nothing, except that a commit whose connection broke may or
-    may not have happened: the same ``message_id`` tells.
+    may not have happened: the same ``message_id`` tells, as soon as a later write has returned.
     """
 
     @property

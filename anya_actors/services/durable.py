@@ -7,21 +7,20 @@ What it promises, whatever crashes when:
 * A command that was committed is performed until it is settled, by this process or a successor.
   What performing it led to is committed together with its settling, so it counts exactly once.
 * A published event was committed with the state that it tells of, and reaches the bus.
-* One key is changed by one call at a time.
+* One key is changed by one call at a time, and a caller that goes away breaks off nothing halfway.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
-import structlog
 
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.machine import AnyaError, Command, Event, Step, SystemEvent
@@ -39,6 +38,7 @@ from anya_actors.ports.state_store import (
     VersionConflictError,
 )
 from anya_actors.services.event_relay import EventRelay
+from anya_actors.services.outbox import Outbox
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -51,8 +51,6 @@ REPLY_RETENTION_MS = 7 * 24 * 3600 * 1000
 
 # A commit that ended with one of these has certainly not happened.
 DEFINITE = (VersionConflictError, MessageAppliedError, FencedError, StoreFullError)
-
-_log = structlog.get_logger(__name__)
 
 
 class IdempotencyConflictError(AnyaError):
@@ -121,25 +119,22 @@ class DurableEngine(Generic[S, R]):
         self._rules = rules
         self._perform = perform
         self._clock = clock
-        self._randomness = randomness
-        self._backoff = backoff or Backoff()
-        self._relay = EventRelay(store, bus, clock, randomness, self._backoff)
+        backoff = backoff or Backoff()
+        self._outbox = Outbox(store, self._perform_one, clock, randomness, backoff)
+        self._relay = EventRelay(store, bus, clock, randomness, backoff)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cache: OrderedDict[str, tuple[int, S]] = OrderedDict()
-        self._owed: dict[str, deque[Owed]] = {}
-        self._known: set[int] = set()
-        self._performers: dict[str, asyncio.Task[None]] = {}
-        self._chores: set[asyncio.Task[None]] = set()
-        self._settled = asyncio.Condition()
-        self._fenced: FencedError | None = None
+        self._doubtful: dict[str, int] = {}  # and which doubt it is
+        self._doubts = 0
+        self._calls: set[asyncio.Task[R]] = set()
 
     # -- what services call -------------------------------------------------------------------
 
     async def resume(self) -> None:
         """Begin to perform what a dead predecessor still owed. Call it once, first."""
-        await self._take_up_owed()
+        await self._outbox.take_up()
         self._relay.start()
-        self._start_chore(self._forget_old_replies())
+        self._outbox.persist(self._forget_old_replies, "old replies could not be dropped")
 
     async def handle(self, key: str, event: Event, *, message_id: str, request: object = None) -> R:
         """Apply ``event`` to ``key`` once per ``message_id``; return the first application's answer.
@@ -150,32 +145,30 @@ class DurableEngine(Generic[S, R]):
         """
         if not 1 <= len(message_id) <= 255 or message_id.startswith("effect/"):
             raise InvalidMessageIdError
+        self._outbox.verify_acting()
         fingerprint = _fingerprint(key, event if request is None else request)
-        async with self._lock(key):
-            answered = await self._answered(message_id, fingerprint)
-            if answered is not None:
-                return answered
-            try:
-                return await self._apply(key, event, message_id, fingerprint, ())
-            except MessageAppliedError:
-                answered = await self._answered(message_id, fingerprint)
-                if answered is None:
-                    raise
-                return answered
+        # A caller that is cancelled must not give up the key's lock while its commit is on the way.
+        call = asyncio.create_task(self._handle(key, event, message_id, fingerprint))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
 
     async def answered(self, key: str, message_id: str, request: object) -> R | None:
         """The answer to a message applied before, or None: ask before drawing anything by chance.
 
         ``request`` must be the one that is then given to `handle`.
         """
-        return await self._answered(message_id, _fingerprint(key, request))
+        found = await self._answered(message_id, _fingerprint(key, request))
+        return None if found is None else found[0]
 
     async def load(self, key: str) -> S:
         """The key's state as last committed, or its initial state."""
+        self._outbox.verify_unfenced()  # fenced, what we remember may be old
         return (await self._load(key))[1]
 
     async def exists(self, key: str) -> bool:
         """Whether anything was ever committed under ``key``."""
+        self._outbox.verify_unfenced()
         return (await self._load(key))[0] > 0
 
     async def keys(self, prefix: str = "") -> list[str]:
@@ -183,34 +176,58 @@ class DurableEngine(Generic[S, R]):
         return await self._store.keys(prefix)
 
     async def settled(self, key: str) -> None:
-        """Wait until nothing is owed for ``key``."""
-        async with self._settled:
-            await self._settled.wait_for(lambda: key not in self._owed or self._fenced is not None)
-        if self._fenced is not None:
-            raise self._fenced
+        """Wait until nothing is owed for ``key``.
+
+        Raises `FencedError`, or `UnavailableError` when the engine is closed before.
+        """
+        await self._outbox.wait_settled(key)
 
     @property
     def owed_count(self) -> int:
         """How many commands are owed now, over all keys."""
-        return sum(len(queue) for queue in self._owed.values())
+        return self._outbox.owed_count
 
     async def check_health(self) -> None:
         """Raise `FencedError` when this copy may no longer act."""
-        if self._fenced is not None:
-            raise self._fenced
+        self._outbox.verify_unfenced()
 
     async def close(self) -> None:
-        """Stop performing and release the store; what is still owed stays owed."""
-        tasks = [*self._performers.values(), *self._chores]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop performing, let commits on their way end, release the store; debts stay owed."""
+        self._outbox.begin_closing()
+        await asyncio.gather(self._outbox.close(), *self._calls, return_exceptions=True)
         await self._relay.close()
         await self._store.close()
 
     # -- decide and commit --------------------------------------------------------------------
 
+    async def _handle(self, key: str, event: Event, message_id: str, fingerprint: bytes) -> R:
+        try:
+            async with self._lock(key):
+                await self._clear_doubt(key)
+                answered = await self._answered(message_id, fingerprint)
+                if answered is not None:
+                    return answered[0]
+                try:
+                    return await self._apply(key, event, message_id, fingerprint, ())
+                except MessageAppliedError:
+                    answered = await self._answered(message_id, fingerprint)
+                    if answered is None:
+                        raise
+                    return answered[0]
+        except FencedError as error:
+            await self._outbox.fence(error)
+            raise
+
     async def _apply(
+        self, key: str, event: Event, message_id: str, fingerprint: bytes, settles: tuple[int, ...]
+    ) -> R:
+        try:
+            return await self._decide(key, event, message_id, fingerprint, settles)
+        except VersionConflictError:
+            # The state it was decided on was not the last one: decide once more.
+            return await self._decide(key, event, message_id, fingerprint, settles)
+
+    async def _decide(
         self, key: str, event: Event, message_id: str, fingerprint: bytes, settles: tuple[int, ...]
     ) -> R:
         rules = self._rules
@@ -232,7 +249,9 @@ class DurableEngine(Generic[S, R]):
         )
         sequences = await self._commit(commit)
         self._remember(key, version + 1, outcome.state)
-        self._owe(Owed(sequence, key, command) for sequence, command in zip(sequences, commands, strict=True))
+        self._outbox.add(
+            Owed(sequence, key, command) for sequence, command in zip(sequences, commands, strict=True)
+        )
         if outcome.events:
             self._relay.notify()
         return answer
@@ -241,25 +260,44 @@ class DurableEngine(Generic[S, R]):
         try:
             return await self._store.commit(commit)
         except FencedError as error:
-            await self._stop_acting(error)
+            await self._outbox.fence(error)
             raise
         except DEFINITE:
             self._cache.pop(commit.key, None)
             raise
         except BaseException:
-            # It may have happened. Forget what we believe and learn what is owed from the store.
+            # It may have happened. Forget what we believe and learn from the store what is owed.
             self._cache.pop(commit.key, None)
-            if commit.commands:
-                self._start_chore(self._take_up_owed_until_read())
+            self._doubts += 1
+            self._doubtful[commit.key] = self._doubts
+            self._outbox.persist(self._clear_doubts, "a commit stays in doubt")
             raise
 
-    async def _answered(self, message_id: str, fingerprint: bytes) -> R | None:
+    async def _clear_doubt(self, key: str) -> None:
+        """Nothing new happens to ``key`` before it is known what did: or its commands change places."""
+        if key in self._doubtful:
+            await self._clear_doubts()
+
+    async def _clear_doubts(self) -> None:
+        cleared = dict(self._doubtful)
+        if not cleared:
+            return
+        # Sequence 0 is never given: a write that changes nothing. Once it is through, each commit in
+        # doubt is either in sight or will never be; a read alone could come too early to see it.
+        await self._store.settle(0)
+        await self._outbox.take_up()
+        for key, doubt in cleared.items():
+            if self._doubtful.get(key) == doubt:
+                del self._doubtful[key]
+        self._relay.notify()
+
+    async def _answered(self, message_id: str, fingerprint: bytes) -> tuple[R] | None:
         applied = await self._store.applied(message_id)
         if applied is None:
             return None
         if applied.fingerprint != fingerprint:
             raise IdempotencyConflictError(message_id)
-        return self._rules.reply.decode(applied.reply)
+        return (self._rules.reply.decode(applied.reply),)
 
     async def _load(self, key: str) -> tuple[int, S]:
         cached = self._cache.get(key)
@@ -287,37 +325,6 @@ class DurableEngine(Generic[S, R]):
 
     # -- perform what is owed -----------------------------------------------------------------
 
-    async def _take_up_owed(self) -> None:
-        self._owe(await self._store.owed())
-
-    async def _take_up_owed_until_read(self) -> None:
-        await self._persist(self._take_up_owed, "owed commands could not be read")
-
-    def _owe(self, owed: Any) -> None:
-        for one in cast("list[Owed]", sorted(owed, key=lambda each: each.sequence)):
-            if one.sequence in self._known:
-                continue
-            self._known.add(one.sequence)
-            self._owed.setdefault(one.key, deque()).append(one)
-            if one.key not in self._performers:
-                self._performers[one.key] = asyncio.create_task(self._perform_all(one.key))
-
-    async def _perform_all(self, key: str) -> None:
-        try:
-            queue = self._owed[key]
-            while queue:
-                owed = queue[0]
-                await self._persist(lambda owed=owed: self._perform_one(owed), "an owed command failed")  # type: ignore[misc]
-                if self._fenced is not None:
-                    return
-                queue.popleft()
-                self._known.discard(owed.sequence)
-            del self._owed[key]
-        finally:
-            self._performers.pop(key, None)
-            async with self._settled:
-                self._settled.notify_all()
-
     async def _perform_one(self, owed: Owed) -> None:
         command = self._rules.command.decode(owed.command)
         effect_id = f"{self._store.actor}/{owed.sequence}"
@@ -327,6 +334,7 @@ class DurableEngine(Generic[S, R]):
             return
         message_id = f"effect/{owed.sequence}"
         async with self._lock(owed.key):
+            await self._clear_doubt(owed.key)
             if await self._store.applied(message_id) is not None:
                 return
             try:
@@ -336,38 +344,8 @@ class DurableEngine(Generic[S, R]):
             except MessageAppliedError:
                 return
 
-    async def _persist(self, attempt: Callable[[], Awaitable[None]], complaint: str) -> None:
-        """Try until it succeeds, backing off; end at once when fenced."""
-        tries = 0
-        while self._fenced is None:
-            try:
-                await attempt()
-            except FencedError as error:
-                await self._stop_acting(error)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the debt remains
-                _log.warning(complaint, actor=self._store.actor, error=str(error), tries=tries + 1)
-                await self._clock.sleep(self._backoff.delay_s(tries, self._randomness.uniform()))
-                tries += 1
-            else:
-                return
-
-    async def _stop_acting(self, error: FencedError) -> None:
-        self._fenced = error
-        async with self._settled:
-            self._settled.notify_all()
-
     async def _forget_old_replies(self) -> None:
-        before = self._clock.now_unix_ms() - REPLY_RETENTION_MS
-
-        async def forget() -> None:
-            await self._store.forget_replies(before)
-
-        await self._persist(forget, "old replies could not be dropped")
-
-    def _start_chore(self, chore: Any) -> None:
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        await self._store.forget_replies(self._clock.now_unix_ms() - REPLY_RETENTION_MS)
 
 
 def _fingerprint(key: str, request: object) -> bytes:

@@ -39,6 +39,7 @@ class EventRelay:
         self._randomness = randomness
         self._backoff = backoff
         self._news = asyncio.Event()
+        self._progressed = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,9 +63,11 @@ class EventRelay:
             try:
                 cursor = await bus.last_sequence(self._store.actor)
                 await self._publish_from(bus, cursor)
-            except FencedError:
-                return
             except Exception as error:  # noqa: BLE001 - whatever it was, the events must get there
+                if isinstance(error, FencedError) and error.args[0] == self._store.actor:
+                    return
+                if self._progressed:
+                    tries, self._progressed = 0, False
                 _log.warning("events wait", actor=self._store.actor, error=str(error), tries=tries + 1)
                 await self._clock.sleep(self._backoff.delay_s(tries, self._randomness.uniform()))
                 tries += 1
@@ -78,6 +81,7 @@ class EventRelay:
                 await self._news.wait()
                 continue
             cursor = await bus.publish(self._store.actor, batch)
+            self._progressed = True
             if cursor - forgotten >= FORGET_EVERY:
                 await self._store.forget_events(cursor)
                 forgotten = cursor
