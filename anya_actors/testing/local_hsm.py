@@ -68,6 +68,7 @@ class LocalHsm:
             guard=self.guard,
             clock=self.clock,
             randomness=self.randomness,
+            actors=self.actors,
             settings=self.settings,
         )
         self._alive.append(service)

@@ -20,7 +20,8 @@ class RemoteSigner:
 
     A session that is over, or whose process died, is replaced by a new one and the signature is
     asked for again; ECDSA is deterministic, so asking twice gives the same one. Public keys come
-    from the HSM itself and never change.
+    from the HSM itself and never change. An owner has one signer at a time: a new one closes what
+    its predecessor left open.
     """
 
     def __init__(self, actors: Actors, owner: str, randomness: Randomness) -> None:
@@ -29,6 +30,7 @@ class RemoteSigner:
         self._randomness = randomness
         self._public_keys: dict[str, bytes] = {}
         self._session: SessionView | None = None
+        self._first = True
         self._opening = asyncio.Lock()
 
     async def public_key(self, key: str) -> bytes:
@@ -76,6 +78,9 @@ class RemoteSigner:
             self._session = None
             if session is not None and session is not instead_of:
                 await self._close(session)
+            if self._first:
+                await self._close_leftovers()
+                self._first = False
             self._session = await self._open(key)
             return self._session
 
@@ -93,6 +98,13 @@ class RemoteSigner:
         if not isinstance(opened, SessionView):
             raise TypeError(f"an opening was answered with {type(opened).__name__}")
         return opened
+
+    async def _close_leftovers(self) -> None:
+        """Close the sessions that a signer of this owner left open when its process died."""
+        opened: list[SessionView] = await self._actors.call(HSM, "sessions")
+        for session in opened:
+            if session.owner == self._owner:
+                await self._close(session)
 
     async def _close(self, session: SessionView) -> None:
         await self._actors.call(HSM, "close_session", session.session_id, message_id=self._message_id())

@@ -21,6 +21,11 @@ PLATFORM_OWNER: Final = "hsm"
 """Owner of the keys that the HSM uses for itself; no session is ever opened for one."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+# A person or program, as tokens name it ...
+_SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}\Z")
+# ... or an actor of the platform. No token is issued for a name with a slash, so no caller of the
+# API can take an actor's place.
+_OWNER = re.compile(_SUBJECT.pattern[:-2] + r"(/[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?\Z")
 
 
 class SlotPhase(enum.Enum):
@@ -122,14 +127,26 @@ TRANSITIONS: Final[Mapping[tuple[SlotPhase, type[Event]], Callable[[KeySlot, Any
 
 def check_new_key(name: str, key_type: str, owner: str, operations: tuple[str, ...]) -> tuple[str, ...]:
     """The operations without repetition, sorted; raise `InvalidInputError` for what cannot be a key."""
-    for field, text in (("name", name), ("owner", owner)):
-        if not _NAME.match(text):
-            raise InvalidInputError(field, "use 1 to 128 letters, digits, dots, underscores, colons, hyphens")
+    if not _NAME.match(name):
+        raise InvalidInputError("name", "use 1 to 128 letters, digits, dots, underscores, colons, hyphens")
+    check_owner(owner)
     check_key_type(key_type)
     unknown = set(operations) - set(OPERATIONS)
     if unknown or not operations:
         raise InvalidInputError("operations", f"choose from {', '.join(OPERATIONS)}")
     return tuple(sorted(set(operations)))
+
+
+def check_owner(owner: str) -> None:
+    """Raise `InvalidInputError` unless this can own keys: a token's subject, or an actor's name."""
+    if owner == PLATFORM_OWNER or not _OWNER.match(owner):
+        raise InvalidInputError("owner", "name a token's subject, or an actor as kind/key")
+
+
+def check_subject(subject: str) -> None:
+    """Raise `InvalidInputError` for what no token may name: neither an actor nor the HSM itself."""
+    if subject == PLATFORM_OWNER or not _SUBJECT.match(subject):
+        raise InvalidInputError("subject", "use 1 to 128 letters, digits, and any of . _ : @ + -")
 
 
 def check_use(slot: KeySlot, owner: str, operation: str | None = None) -> None:

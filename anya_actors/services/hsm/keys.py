@@ -20,7 +20,6 @@ from anya_actors.domain.hsm.slots import (
 )
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.self_test import check_pair
@@ -43,8 +42,6 @@ class KeyRing:
         """Draw a key once per message id."""
         async with self._records.refusals("create-key", owner, name):
             operations = check_new_key(name, key_type, owner, operations)
-            if owner == PLATFORM_OWNER:
-                raise InvalidInputError("owner", f"{PLATFORM_OWNER} is the HSM itself")
             return await self._create(name, key_type, owner, operations, message_id)
 
     async def views(self, owner: str | None) -> list[KeyView]:

@@ -11,9 +11,10 @@ from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
-from anya_actors.domain.hsm.slots import OPERATIONS
+from anya_actors.domain.hsm.slots import OPERATIONS, check_subject
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
+from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
@@ -46,7 +47,7 @@ class HsmService:
     Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
     the first start), tests itself and checks the audit trail; it raises `WrongPassphraseError`,
     `PassphraseSourceError`, `SelfTestError`, `AlteredKeyError` or `AuditBrokenError`, and then
-    nothing works.
+    nothing works. With ``actors``, the processes of sessions that are over are ended.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class HsmService:
         clock: Clock,
         randomness: Randomness,
         bus: EventBus | None = None,
+        actors: Actors | None = None,
         settings: HsmSettings | None = None,
     ) -> None:
         self._settings = settings or HsmSettings()
@@ -72,6 +74,7 @@ class HsmService:
         self._boxes = boxes
         self._algorithms = algorithms
         self._guard = guard
+        self._actors = actors
         self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
         self._trail = AuditTrail(audit_log, clock, algorithms)
         self._records = AuditedRecords(
@@ -105,7 +108,7 @@ class HsmService:
         await self._records.engine.resume()
         await self._records.note(self._records.entry("unseal", owner="hsm"))
         self._checkpoints.start()
-        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings)
+        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._actors)
 
     async def check_health(self) -> None:
         """Return if healthy; raise `FencedError` or `SelfTestError`."""
@@ -119,7 +122,9 @@ class HsmService:
         try:
             await self._checkpoints.close()
         finally:
-            self._session_desk = None
+            desk, self._session_desk = self._session_desk, None
+            if desk is not None:
+                await desk.close_desk()
             await self._records.engine.close()
             await self._trail.close()
             if self._vault is not None:
@@ -220,8 +225,7 @@ class HsmService:
         async with self._records.refusals("issue-token", subject, API_KEY):
             scopes = check_scopes(scopes)
             check_ttl(ttl_s)
-            if not 1 <= len(subject) <= 128:
-                raise InvalidInputError("subject", "it has 1 to 128 characters")
+            check_subject(subject)
             request = (subject, scopes, ttl_s)
             grant = await self._records.answered(ISSUER, message_id, request)
             if grant is None:

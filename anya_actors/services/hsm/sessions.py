@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from typing import Final
+
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.machine import SESSIONS
@@ -16,13 +20,22 @@ from anya_actors.domain.hsm.sessions import (
     find_session,
     session_view,
 )
-from anya_actors.domain.hsm.slots import PLATFORM_OWNER, check_use
+from anya_actors.domain.hsm.slots import check_owner, check_use
 from anya_actors.domain.hsm.views import SessionView
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError
+from anya_actors.ports.actors import Actors
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.settings import HsmSettings
+
+COORDINATOR: Final = "coordinator"
+
+
+async def _end_process(actors: Actors, actor: str) -> None:
+    # Refused calls already protect the keys; this is about memory. So it may fail.
+    with contextlib.suppress(AnyaError):
+        await actors.call(COORDINATOR, "passivate", actor)
 
 
 class SessionDesk:
@@ -32,13 +45,20 @@ class SessionDesk:
     """
 
     def __init__(
-        self, records: AuditedRecords, keys: KeyRing, boxes: SealedBoxes, settings: HsmSettings
+        self,
+        records: AuditedRecords,
+        keys: KeyRing,
+        boxes: SealedBoxes,
+        settings: HsmSettings,
+        actors: Actors | None,
     ) -> None:
         self._records = records
         self._keys = keys
         self._boxes = boxes
         self._settings = settings
+        self._actors = actors
         self._used_s: dict[str, float] = {}
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def open(self, owner: str, keys: tuple[str, ...], message_id: str) -> SessionView:
         """Open a session once per message id."""
@@ -64,11 +84,18 @@ class SessionDesk:
         """The session's keys, sealed to the first process that asks."""
         if len(recipient) != 32:
             raise InvalidInputError("recipient_public_key", "an X25519 key has 32 bytes")
-        session = await self._usable(session_id)
+        try:
+            session = await self._usable(session_id)
+        except SessionClosedError:
+            self._forget(session_id)  # a process came to life for a session that is over
+            raise
         audit = self._records.entry(
             "release-keys", owner=session.owner, key=",".join(session.keys), actor=session.actor
         )
         await self._records.change(SESSIONS, KeysReleased(session_id, recipient, audit))
+        if all(each.session_id != session_id for each in (await self._table()).sessions):
+            self._forget(session_id)
+            raise SessionClosedError(session_id, "its keys were released to an earlier process")
         parcel = KeyParcel(
             session_view(session),
             tuple([await self._keys.parcel_key(key, session.owner) for key in session.keys]),
@@ -115,7 +142,7 @@ class SessionDesk:
             message_id=message_id,
             request=("close-session", session_id),
         )
-        self._used_s.pop(session_id, None)
+        self._forget(session_id)
 
     async def close_with_key(self, key: str) -> None:
         """Close every session that was opened for ``key``."""
@@ -130,11 +157,16 @@ class SessionDesk:
             if reason is not None:
                 await self.close(session.session_id, reason)
 
+    async def close_desk(self) -> None:
+        """Stop asking for processes to end."""
+        for ending in list(self._endings):
+            ending.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
     async def _check_opening(self, owner: str, keys: tuple[str, ...]) -> None:
         if not 1 <= len(keys) <= MAX_KEYS:
             raise InvalidInputError("keys", f"name 1 to {MAX_KEYS} keys")
-        if owner == PLATFORM_OWNER:
-            raise InvalidInputError("owner", f"{PLATFORM_OWNER} is the HSM itself")
+        check_owner(owner)
         for key in keys:
             check_use(await self._keys.slot(key), owner)
 
@@ -168,6 +200,14 @@ class SessionDesk:
         if now_s - used_s >= session.idle_timeout_s:
             return f"it was idle for {session.idle_timeout_s} s"
         return None
+
+    def _forget(self, session_id: str) -> None:
+        """The session is over: have its process ended, which no one else would before it idles."""
+        self._used_s.pop(session_id, None)
+        if self._actors is not None:
+            ending = asyncio.create_task(_end_process(self._actors, f"hsm-session/{session_id}"))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
 
     def _touch(self, session_id: str) -> None:
         self._used_s[session_id] = self._records.clock.monotonic_s()

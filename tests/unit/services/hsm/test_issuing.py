@@ -55,6 +55,9 @@ async def test_the_key_set_survives_a_restart(bench: LocalHsm, hsm: HsmService) 
     [
         ("", ("system",), 60),
         ("a" * 129, ("system",), 60),
+        ("bitcoin/main", ("system",), 60),
+        ("hsm", ("system",), 60),
+        ("alice\n", ("system",), 60),
         ("alice", (), 60),
         ("alice", ("two words",), 60),
         ("alice", ("system",), 0),

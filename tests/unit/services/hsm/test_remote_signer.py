@@ -84,3 +84,16 @@ async def test_a_disabled_key_does_not_sign_and_stops_no_other(hsm: HsmService, 
     with pytest.raises(OperationRefusedError):
         await signer.sign_ecdsa("a", DIGEST)
     await signer.sign_ecdsa("b", DIGEST)
+
+
+async def test_a_new_signer_closes_what_its_dead_predecessor_left_open(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await hsm.open_session("alice", ("foreign",), message_id="alice")
+    await signer.sign_ecdsa("a", DIGEST)
+    foreign, left = await session_ids(hsm)
+    successor = bench.signer("wallet")
+    await successor.sign_ecdsa("a", DIGEST)
+    assert foreign in await session_ids(hsm)
+    assert left not in await session_ids(hsm)
+    assert len(await session_ids(hsm)) == 2

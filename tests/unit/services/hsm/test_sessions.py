@@ -308,3 +308,33 @@ async def test_many_signatures_at_once_share_the_log(
     await asyncio.gather(*(ask(bench, session, "sign", "ed", b"%d" % n, "ed25519") for n in range(50)))
     assert [e.operation for e in await hsm.audit(limit=1000)].count("sign") == 50
     assert (await hsm.verify_audit()).entries == len(await hsm.audit(limit=1000))
+
+
+class _Coordinator:
+    def __init__(self) -> None:
+        self.passivated: asyncio.Queue[str] = asyncio.Queue()
+
+    async def passivate(self, actor: str) -> None:
+        self.passivated.put_nowait(actor)
+
+
+async def test_the_process_of_a_session_that_is_over_is_ended(
+    bench: LocalHsm, hsm: HsmService, session: SessionView
+) -> None:
+    coordinator = _Coordinator()
+    bench.actors.place("coordinator", coordinator)
+    other = await hsm.open_session("alice", ("ed",), message_id="other")
+    await hsm.close_session(other.session_id, message_id="c1")
+    await hsm.release_keys(session.session_id, bytes(range(32)))
+    with pytest.raises(SessionClosedError):
+        await hsm.release_keys(session.session_id, bytes(range(1, 33)))
+    assert await coordinator.passivated.get() == other.actor
+    assert await coordinator.passivated.get() == session.actor
+    with pytest.raises(SessionClosedError):
+        await hsm.release_keys("long gone", bytes(range(32)))
+    assert await coordinator.passivated.get() == "hsm-session/long gone"
+
+
+async def test_an_actor_of_the_platform_may_own_keys(hsm: HsmService) -> None:
+    await hsm.create_key("w", "secp256k1", "bitcoin/main", message_id="m1")
+    assert (await hsm.open_session("bitcoin/main", ("w",), message_id="m2")).owner == "bitcoin/main"
