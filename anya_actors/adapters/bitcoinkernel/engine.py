@@ -132,21 +132,7 @@ class KernelEngine:
         )
 
     def verify_scripts(self, transaction: Transaction, spent: Sequence[TxOutput]) -> None:
-        _check_spend(transaction, spent)
-        try:
-            kernel_transaction = _from_bytes(pbk.Transaction, transaction.serialize())
-        except RuntimeError as error:
-            raise RejectedTransactionError("TX decode failed") from error
-        if len(kernel_transaction.inputs) != len(transaction.inputs):
-            raise RejectedTransactionError("TX decode failed")
-        scripts = [_from_bytes(pbk.ScriptPubkey, output.script_pubkey) for output in spent]
-        outputs = [
-            pbk.TransactionOutput(script, output.amount_sat)
-            for script, output in zip(scripts, spent, strict=True)
-        ]
-        precomputed = PrecomputedTransactionData(kernel_transaction, outputs)
-        for index, (script, output) in enumerate(zip(scripts, spent, strict=True)):
-            _verify(script, output.amount_sat, kernel_transaction, precomputed, index)
+        verify_scripts(transaction, spent)
 
     def close(self) -> None:
         if self._chainman is not None:
@@ -175,6 +161,35 @@ def _remove_all(directory: Path) -> None:
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
+def verify_scripts(transaction: Transaction, spent: Sequence[TxOutput], flags: int = CONSENSUS_FLAGS) -> None:
+    """Check every input's script; ``spent`` in the order of the inputs.
+
+    Raises `RejectedTransactionError`, or `NotSupportedError` for flags that are policy: the kernel
+    would abort on them.
+    """
+    _check_spend(transaction, spent)
+    if flags & ~CONSENSUS_FLAGS:
+        raise NotSupportedError(
+            f"verifying under the flags {flags:#x}", "the kernel knows consensus rules only"
+        )
+    try:
+        kernel_transaction = _from_bytes(pbk.Transaction, transaction.serialize())
+    except RuntimeError as error:
+        raise RejectedTransactionError("TX decode failed") from error
+    if len(kernel_transaction.inputs) != len(transaction.inputs):
+        raise RejectedTransactionError("TX decode failed")
+    scripts = [_from_bytes(pbk.ScriptPubkey, output.script_pubkey) for output in spent]
+    outputs = [
+        pbk.TransactionOutput(script, output.amount_sat)
+        for script, output in zip(scripts, spent, strict=True)
+    ]
+    precomputed = PrecomputedTransactionData(kernel_transaction, outputs)
+    for index, (script, output) in enumerate(zip(scripts, spent, strict=True)):
+        if not _passes(script, output.amount_sat, kernel_transaction, precomputed, index, flags):
+            detail = f"input {index} does not satisfy the script it spends"
+            raise RejectedTransactionError(SCRIPT_REJECTED, detail)
+
+
 def _check_spend(transaction: Transaction, spent: Sequence[TxOutput]) -> None:
     if not transaction.inputs:
         raise RejectedTransactionError("bad-txns-vin-empty")
@@ -184,22 +199,19 @@ def _check_spend(transaction: Transaction, spent: Sequence[TxOutput]) -> None:
         raise RejectedTransactionError("bad-txns-inputvalues-outofrange")
 
 
-def _verify(
+def _passes(
     script: pbk.ScriptPubkey,
     amount_sat: int,
     transaction: pbk.Transaction,
     precomputed: PrecomputedTransactionData,
     index: int,
-) -> None:
-    flags = pbk.ScriptVerificationFlags(CONSENSUS_FLAGS)
+    flags: int,
+) -> bool:
+    chosen = pbk.ScriptVerificationFlags(flags)
     try:
-        passed = script.verify(amount_sat, transaction, precomputed, index, flags)
+        return bool(script.verify(amount_sat, transaction, precomputed, index, chosen))
     except pbk.ScriptVerifyException as error:
         raise EngineFailedError("verify a script", error.status.name) from error
-    if not passed:
-        raise RejectedTransactionError(
-            SCRIPT_REJECTED, f"input {index} does not satisfy the script it spends"
-        )
 
 
 def _copy_coin(coin: pbk.Coin) -> Coin:

@@ -25,6 +25,7 @@ from anya_actors.serve.bitcoin_rpc.errors import NodeDirectoryInUseError
 from anya_actors.serve.bitcoin_rpc.http_server import HttpLimits, HttpServer
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
 from anya_actors.serve.bitcoin_rpc.methods import METHODS
+from anya_actors.services.bitcoin_node.addresses import NodeAddresses
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 COOKIE_USER: Final = "__cookie__"
@@ -39,13 +40,6 @@ class EmbeddedNodeSettings:
     rpc_port: int = 0
     network: str = "regtest"
     limits: HttpLimits = field(default_factory=HttpLimits)
-
-
-class NodeAddresses(msgspec.Struct, frozen=True):
-    """How to reach the node: the URL of its JSON-RPC and the file with user and password."""
-
-    bitcoin_rpc: str
-    bitcoin_cookie: str
 
 
 class CleanStop(msgspec.Struct, frozen=True):

@@ -1,0 +1,43 @@
+"""A node in a process of its own, to be killed: ``python node_process.py DATA_DIR``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
+from anya_actors.adapters.files.append_log import FileAppendLog
+from anya_actors.adapters.files.disk import SystemDisk
+from anya_actors.adapters.system.clock import SystemClock
+from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.domain.bitcoin.network import Network
+from anya_actors.serve.bitcoin_rpc.embedded import (
+    EmbeddedNode,
+    EmbeddedNodeSettings,
+    serve_until_told,
+)
+from anya_actors.services.bitcoin_node.addresses import NodeAddresses
+
+
+def _tell(addresses: NodeAddresses) -> None:
+    sys.stdout.write(f"{addresses.bitcoin_rpc} {addresses.bitcoin_cookie}\n")
+    sys.stdout.flush()
+
+
+async def _main(data_dir: Path) -> None:
+    async def open_journal() -> FileAppendLog:
+        return await FileAppendLog.open(SystemDisk(data_dir), "journal")
+
+    node = EmbeddedNode(
+        EmbeddedNodeSettings(data_dir),
+        engines=KernelEngines(data_dir / "kernel", Network.REGTEST),
+        open_journal=open_journal,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+    )
+    await serve_until_told(node, _tell)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(Path(sys.argv[1])))

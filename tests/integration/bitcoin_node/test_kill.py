@@ -1,0 +1,117 @@
+"""SIGKILL at random points: nothing that was acknowledged is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+CookieOf = Callable[[str], tuple[str, str]]
+
+SEED = 20261123
+KILLS = 10
+PROGRAM = Path(__file__).with_name("node_process.py")
+
+
+class RunningNode:
+    """A node process and a client of it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
+        self.process = process
+        self._client = client
+
+    async def call(self, name: str, *params: Any) -> Any:
+        reply = (await self._client.post("/", json={"id": 1, "method": name, "params": params})).json()
+        if reply["error"] is not None:
+            raise LookupError(reply["error"])
+        return reply["result"]
+
+
+@asynccontextmanager
+async def _running(
+    data_dir: Path, cookie_of: CookieOf, last: int = signal.SIGKILL
+) -> AsyncIterator[RunningNode]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), str(data_dir), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        url, cookie = (await process.stdout.readline()).decode().split()
+        async with httpx.AsyncClient(base_url=url, auth=cookie_of(cookie)) as client:
+            yield RunningNode(process, client)
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(last)
+        await process.wait()
+
+
+class Acknowledged:
+    """What the node has promised."""
+
+    def __init__(self) -> None:
+        self.blocks: list[str] = []
+        self.txids: list[str] = []
+        self.addresses: set[str] = set()
+
+    async def work(self, node: RunningNode, chance: random.Random) -> None:
+        """Mine and pay until the node dies."""
+        address = await node.call("getnewaddress")
+        self.addresses.add(address)
+        while True:
+            if len(self.blocks) > 110 and chance.random() < 0.6:
+                txid = await node.call("sendtoaddress", address, 0.01)
+                self.txids.append(txid)
+                # Handing in again what waits is acknowledged too.
+                raw = await node.call("getrawtransaction", txid)
+                assert await node.call("sendrawtransaction", raw) == txid
+            else:
+                self.blocks += await node.call("generatetoaddress", 1, address)
+
+    async def verify(self, node: RunningNode) -> None:
+        """Every promise is kept."""
+        for block_hash in self.blocks:
+            assert (await node.call("getblockheader", block_hash))["confirmations"] > 0
+        for txid in self.txids:
+            assert (await node.call("getrawtransaction", txid, 1))["txid"] == txid
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, cookie_of: CookieOf) -> None:
+    chance = random.Random(SEED)
+    promised = Acknowledged()
+    async with _running(tmp_path, cookie_of) as node:
+        address = await node.call("getnewaddress")
+        promised.blocks += await node.call("generatetoaddress", 111, address)
+    addresses = set()
+    for _ in range(KILLS):
+        async with _running(tmp_path, cookie_of) as node:
+            await promised.verify(node)
+            work = asyncio.create_task(promised.work(node, chance))
+            await asyncio.sleep(chance.uniform(0.02, 0.5))
+            node.process.kill()
+            with suppress(httpx.TransportError):
+                await work
+            addresses.add(str(node._client.base_url))
+    async with _running(tmp_path, cookie_of, last=signal.SIGTERM) as node:
+        await promised.verify(node)
+        tip = await node.call("getbestblockhash")
+        coins = await node.call("listunspent", 0)
+    assert len(promised.txids) > 10
+    assert len(addresses) == 1
+    # And after an orderly stop it opens without a replay, as it was.
+    assert (tmp_path / "clean_stop").exists()
+    async with _running(tmp_path, cookie_of, last=signal.SIGTERM) as node:
+        assert await node.call("getbestblockhash") == tip
+        assert await node.call("listunspent", 0) == coins
+        await promised.verify(node)
+        await node.call("generatetoaddress", 1, address)
+    assert node.process.returncode == 0
