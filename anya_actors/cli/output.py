@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
-from typing import Any, Protocol
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -32,12 +36,13 @@ class JsonProgress:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._out = _own_copy(sys.stdout)
 
     def stage(self, name: str, text: str) -> None:
-        print_json(event="stage", stage=name, text=text, elapsed_s=self._elapsed())
+        self._line(event="stage", stage=name, text=text, elapsed_s=self._elapsed())
 
     def ready(self, addresses: Addresses, facts: dict[str, Any]) -> None:
-        print_json(
+        self._line(
             event="ready",
             api=addresses.api,
             bitcoin_rpc=addresses.bitcoin_rpc,
@@ -47,7 +52,11 @@ class JsonProgress:
         )
 
     def failed(self, error: AnyaError) -> None:
-        print_json(**as_json(error))
+        self._line(**as_json(error))
+
+    def _line(self, **fields: Any) -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more; that must not stop the platform
+            print(json.dumps(fields), file=self._out, flush=True)
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._began, 3)
@@ -58,7 +67,8 @@ class TextProgress:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(file=_own_copy(sys.stdout), highlight=False, soft_wrap=True)
+        self._complaints = Console(file=_own_copy(sys.stderr), highlight=False, soft_wrap=True)
 
     def stage(self, name: str, text: str) -> None:
         self._line(text, "dim")
@@ -77,17 +87,48 @@ class TextProgress:
         self._console.print(Text("         Ctrl-C stops it.", style="dim"))
 
     def failed(self, error: AnyaError) -> None:
-        print_error(error)
+        self._complaints.print(_complaint(error))
 
     def _line(self, text: str, style: str) -> None:
-        self._console.print(
-            Text(f"{time.monotonic() - self._began:6.1f} s ", "cyan"), Text(text, style), sep=""
-        )
+        since = f"{time.monotonic() - self._began:6.1f} s "
+        with contextlib.suppress(OSError):  # the terminal is gone; that must not stop the platform
+            self._console.print(Text.assemble((since, "cyan"), (text, style)))
 
 
 def progress(*, as_json_lines: bool) -> Progress:
     """The way of printing that was asked for."""
     return JsonProgress() if as_json_lines else TextProgress()
+
+
+@contextlib.contextmanager
+def standard_streams_to(path: Path) -> Iterator[None]:
+    """Send what libraries and their C++ print to a file, so that users see our words alone.
+
+    A `Progress` made before keeps to where the streams led then.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with path.open("ab") as file:
+        os.truncate(file.fileno(), 0)
+        for number, _ in kept:
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _own_copy(stream: TextIO) -> TextIO:
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, buffering=1)
+    except (OSError, ValueError):  # replaced by something without a descriptor
+        return stream
 
 
 def print_json(**fields: Any) -> None:
@@ -97,9 +138,11 @@ def print_json(**fields: Any) -> None:
 
 def print_error(error: AnyaError) -> None:
     """The cause and the remedy on standard error, without a traceback."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        Text.assemble(("anya: ", "bold red"), str(error))
-    )
+    Console(stderr=True, highlight=False, soft_wrap=True).print(_complaint(error))
+
+
+def _complaint(error: AnyaError) -> Text:
+    return Text.assemble(("anya: ", "bold red"), str(error))
 
 
 def as_json(error: AnyaError) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import psutil
 from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.cli.faults import FORCED, InterruptedStartError, UnforeseenError, exit_code
 from anya_actors.cli.instance import DataDirectory, Record, write_private
-from anya_actors.cli.output import Progress
+from anya_actors.cli.output import Progress, standard_streams_to
 from anya_actors.cli.passphrase import ensure_passphrase
 from anya_actors.cli.platform import Platform, StartPlatform
 from anya_actors.cli.processes import clear_temporary, end_all
@@ -89,13 +89,14 @@ class Launcher:
             self._settings = msgspec.structs.replace(
                 self._settings, api=msgspec.structs.replace(api, port=door.port)
             )
-            self._watched(directory)
+            with standard_streams_to(self._settings.log_dir / "launcher.log"):
+                self._watched(directory)
 
     def _watched(self, directory: DataDirectory) -> None:
         """Everything that starts processes happens here, between watchdog and clean-up."""
         settings = self._settings
         temp_dir = make_temporary_directory()
-        watchdog = Watchdog(self._instance, temp_dir, settings.log_dir, directory.lock)
+        watchdog = Watchdog(self._instance, temp_dir, settings.log_dir / "ray", directory.lock)
         forced = False
         try:
             self._record(directory, temp_dir, None)
@@ -115,7 +116,7 @@ class Launcher:
             forced = True
         finally:
             _clean(lambda grace_s: self._end_all(watchdog, grace_s), forced=forced)
-            clear_temporary(temp_dir, settings.log_dir)
+            clear_temporary(temp_dir, settings.log_dir / "ray")
             watchdog.dismiss()
         if forced:
             _leave_at_once(directory)
@@ -179,7 +180,7 @@ class Launcher:
                 started_unix_s=psutil.Process().create_time(),
                 phase="ready" if platform else "starting",
                 temp_dir=str(temp_dir),
-                log_dir=str(self._settings.log_dir),
+                log_dir=str(self._settings.log_dir / "ray"),
                 admin_token_file=str(self._admin_token_file),
                 addresses=_addresses(platform) if platform else None,
             )
@@ -213,4 +214,5 @@ def _addresses(platform: Platform) -> Addresses:
 def _write_trace(settings: Settings) -> None:
     with contextlib.suppress(OSError):
         settings.log_dir.mkdir(parents=True, exist_ok=True)
-        (settings.log_dir / "launcher.log").write_text(traceback.format_exc(), encoding="utf-8")
+        with (settings.log_dir / "launcher.log").open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)

@@ -52,6 +52,11 @@ def survive_a_kill(visit: Visit) -> None:
     )
     visit.guide.figures["from SIGKILL to the payment sent"] = f"{time.monotonic() - killed:.2f} s"
     visit.guide.promise("the payment still happens", sent == [payment["txid"]], sent)
+    _check_once(visit, payment, address, key, height)
+
+
+def _check_once(visit: Visit, payment: dict[str, Any], address: str, key: str, height: int) -> None:
+    """Ask the platform again, and the node past the platform, how often the payment happened."""
     again = visit.send(ALICE, address, BTC // 4, idempotency_key=key)
     visit.guide.promise(
         "asked again with the same Idempotency-Key, it is the same payment",
