@@ -267,9 +267,9 @@ class HsmService:
         root = await self._records.load(ROOT, Root)
         with await self._passphrase.read() as passphrase:
             if root.seal is None:
-                seal, kek = await self._sealer.initialise(passphrase, self._settings.kdf)
+                seal, kek, vault = await self._sealer.initialise(passphrase, self._settings.kdf)
                 await self._change_root(RootInitialised(seal, kek))
-                root = await self._records.load(ROOT, Root)
+                return vault
             vault, better = await self._sealer.open(root, passphrase, self._settings.kdf)
             if better is not None:
                 await self._change_root(RootResealed(better))

@@ -76,14 +76,16 @@ class Sealer:
     guard: ProcessGuard
     randomness: Randomness
 
-    async def initialise(self, passphrase: Secret, parameters: KdfParameters) -> tuple[Seal, WrappedKek]:
-        """Draw a master key and a first key-encryption key; return them sealed."""
-        with (
-            Secret(self.randomness.token_bytes(32)) as master,
-            Secret(self.randomness.token_bytes(32)) as kek,
-        ):
+    async def initialise(
+        self, passphrase: Secret, parameters: KdfParameters
+    ) -> tuple[Seal, WrappedKek, Vault]:
+        """Draw a master key and a first key-encryption key; return them sealed, and open."""
+        with Secret(self.randomness.token_bytes(32)) as master:
             seal = await self._seal(passphrase, parameters, master)
-            return seal, WrappedKek(1, self.cipher.seal(master, kek.buffer, kek_context(1)))
+            kek = Secret(self.randomness.token_bytes(32))
+            self.guard.lock(kek.buffer)
+            wrapped = WrappedKek(1, self.cipher.seal(master, kek.buffer, kek_context(1)))
+        return seal, wrapped, Vault(self.cipher, self.algorithms, {1: kek})
 
     async def open(self, root: Root, passphrase: Secret, wanted: KdfParameters) -> tuple[Vault, Seal | None]:
         """Unseal ``root``; raise `WrongPassphraseError` or `AlteredKeyError`.
