@@ -27,6 +27,9 @@ from anya_actors.domain.machine import AnyaError
 # Codes that more than one error bears, because a caller is to do the same about each of them.
 SHARED_CODES = {
     "store-full": {"StoreFullError", "LogFullError"},
+    "store-locked": {"StoreLockedError", "EngineLockedError", "NodeDirectoryInUseError"},
+    "body-too-large": {"BodyTooLargeError", "TooLargeError"},
+    "internal-error": {"ActorFaultError", "UnexpectedError"},
 }
 
 EXAMPLES: dict[Any, Any] = {
