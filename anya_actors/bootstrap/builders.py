@@ -59,6 +59,7 @@ class HsmBuilder:
             clock=SystemClock(),
             randomness=randomness,
             bus=ActorsEventBus(actors),
+            actors=actors,
             settings=_hsm_settings(self.settings),
         )
         return service, store.epoch
