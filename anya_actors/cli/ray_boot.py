@@ -57,7 +57,8 @@ def prepare_environment(settings: Settings, instance: str) -> None:
             "SPT_NOENV": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
+            "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
         }
     )
     if settings.ray.address == "local":

@@ -8,15 +8,20 @@ Serve's proxy costs 20 to 50 times what uvicorn does).
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
-from anya_actors.serve.errors import DoorDownError
+from anya_actors.serve.errors import DoorNotDeployedError
 from anya_actors.serve.server import BuildApp, DoorServer
 from anya_actors.serve.settings import Listen
 
 APPLICATION: Final = "api"
-HEALTH_PERIOD_S: Final = 5.0
+DEPLOYMENT: Final = "http"
+# A replica that dies is noticed at the next of these.
+HEALTH_PERIOD_S: Final = 1.0
 HEALTH_TIMEOUT_S: Final = 10.0
+START_ATTEMPTS: Final = 2
+_ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): (?!Traceback)")
 
 
 class HttpDoor:
@@ -42,20 +47,20 @@ class HttpDoor:
         await self._server.drain()
 
 
-def deploy(
-    build: BuildApp, listen: Listen, *, replicas: int = 1, name: str = APPLICATION, timeout_s: float = 60.0
-) -> None:
+def deploy(build: BuildApp, listen: Listen, *, replicas: int = 1, name: str = APPLICATION) -> None:
     """Start or update the door on the Ray that this process is connected to.
 
-    Blocks until its replicas listen; raises `DoorDownError`. Reserve the port first
-    (`reserve_port`) and hold it. Serve's own proxies are not started.
+    Blocks until its replicas listen; raises `DoorNotDeployedError`. Reserve the port first
+    (`reserve_port`) and hold it. Serve's own proxies are not started, if Ray was booted with
+    ``RAY_SERVE_ENABLE_DIRECT_INGRESS=0``.
     """
     from ray import serve
 
     serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
     deployment = serve.deployment(
-        name="http",
+        name=DEPLOYMENT,
         num_replicas=replicas,
+        max_constructor_retry_count=START_ATTEMPTS,
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
@@ -65,7 +70,7 @@ def deploy(
     try:
         serve.run(deployment.bind(build, listen), name=name, route_prefix=None)
     except RuntimeError as error:
-        raise DoorDownError(str(error)) from error
+        raise DoorNotDeployedError(_cause(name) or str(error)) from error
 
 
 async def undeploy(name: str = APPLICATION) -> None:
@@ -73,3 +78,15 @@ async def undeploy(name: str = APPLICATION) -> None:
     from ray import serve
 
     await asyncio.to_thread(serve.delete, name)
+
+
+def _cause(name: str) -> str:
+    """What the last replica died of, out of the traces that Serve keeps."""
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    deployment = None if application is None else application.deployments.get(DEPLOYMENT)
+    lines = [] if deployment is None else deployment.message.splitlines()
+    # Serve raises the trace as a message of its own, so the first error in it is the first cause.
+    causes = [line.strip() for line in lines if _ERROR_LINE.match(line.strip())]
+    return causes[0] if causes else ""

@@ -175,6 +175,17 @@ class BusyPortError(AnyaError):
         super().__init__(host, port, reason)
 
 
+class DoorNotDeployedError(AnyaError):
+    """Ray Serve could not bring the door's replicas up."""
+
+    code = "door-not-deployed"
+    message = "the HTTP door did not come up: {}"
+    remedy = "Correct what it names and start again; Ray's log has the rest."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
 class DoorDownError(AnyaError):
     """The door's HTTP server ended, or no longer answers."""
 
@@ -253,6 +264,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "fenced": 503,
         "store-locked": 503,
         "door-down": 503,
+        "door-not-deployed": 503,
         "busy-port": 503,
         "hsm-error-state": 503,
         "audit-unavailable": 503,

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from anya_actors.serve import door
-from anya_actors.serve.errors import DoorDownError
+from anya_actors.serve.errors import DoorNotDeployedError
 from anya_actors.serve.port import reserve_port
 from anya_actors.serve.settings import Listen
 
@@ -122,5 +122,5 @@ async def test_a_door_that_cannot_be_built_is_an_error_that_says_why(serve: None
 
     with reserve_port("127.0.0.1", 0) as reserved:
         listen = Listen("127.0.0.1", reserved.port, drain_s=1)
-        with pytest.raises(DoorDownError):
+        with pytest.raises(DoorNotDeployedError, match="upside down"):
             await asyncio.to_thread(door.deploy, build, listen)
