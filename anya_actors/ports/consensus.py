@@ -33,7 +33,7 @@ class EngineFailedError(AnyaError):
 class EngineLockedError(AnyaError):
     """Another engine has this data directory open."""
 
-    code = "store-locked"
+    code = "consensus-engine-locked"
     message = "the consensus engine's directory {} is in use"
     remedy = "Stop the other node that uses this data directory, or choose another --data-dir."
 

@@ -56,7 +56,7 @@ class BusyPortError(AnyaError):
 class NodeDirectoryInUseError(AnyaError):
     """Another living node holds this data directory."""
 
-    code = "store-locked"
+    code = "node-directory-in-use"
     message = "the node's data directory {} is in use by another process"
     remedy = "Stop the other platform that uses this data directory, or choose another --data-dir."
 

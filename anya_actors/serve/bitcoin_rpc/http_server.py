@@ -39,7 +39,7 @@ class HttpLimits:
 class TooLargeError(InvalidInputError):
     """A request's body is over the limit."""
 
-    code = "body-too-large"
+    code = "rpc-body-too-large"
     message = "{} is too large: {}"
     remedy = "Send less in one request."
 

@@ -83,6 +83,15 @@ class Acknowledged:
             assert (await node.call("getrawtransaction", txid, 1))["txid"] == txid
 
 
+async def _kill_while_it_starts(data_dir: Path, after_s: float) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), str(data_dir), stdout=asyncio.subprocess.DEVNULL
+    )
+    await asyncio.sleep(after_s)
+    process.kill()
+    await process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, cookie_of: CookieOf) -> None:
@@ -92,7 +101,9 @@ async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, 
         address = await node.call("getnewaddress")
         promised.blocks += await node.call("generatetoaddress", 111, address)
     addresses = set()
-    for _ in range(KILLS):
+    for kill in range(KILLS):
+        if kill % 3 == 0:
+            await _kill_while_it_starts(tmp_path, chance.uniform(0.3, 1.5))
         async with _running(tmp_path, cookie_of) as node:
             await promised.verify(node)
             work = asyncio.create_task(promised.work(node, chance))
