@@ -31,7 +31,11 @@ class Disk(Protocol):
     """A folder."""
 
     def open(self, name: str) -> File:
-        """Open or create the file of this name; its creation is synced with its folder."""
+        """Open or create the file of this name; its creation is synced with its folder.
+
+        What is then read is on disk: a predecessor's unsynced writes are synced first, and what a
+        failed sync left in the kernel's memory alone is not shown. Raises ``OSError``.
+        """
 
     def exists(self, name: str) -> bool:
         """Whether a file of this name is there."""

@@ -165,7 +165,10 @@ def _refuse(group: Sequence[_Waiting], error: Exception) -> None:
 
 
 def _open(disk: Disk, name: str, fresh_salt: bytes) -> tuple[File, bytes, FrameIndex]:
-    file = disk.open(name)
+    try:
+        file = disk.open(name)
+    except OSError as error:
+        raise LogFullError(name, error.strerror or str(error)) from error
     try:
         salt = read_salt(file)
         if salt is None:
@@ -180,8 +183,6 @@ def _open(disk: Disk, name: str, fresh_salt: bytes) -> tuple[File, bytes, FrameI
         index = scan(file, salt, name)
         if index.end < file.size():
             file.truncate(index.end)
-        # The last whole group may stand in the kernel's memory alone: its writer died unsynced.
-        file.sync()
         return file, salt, index
     except OSError as error:
         file.close()

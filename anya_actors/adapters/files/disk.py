@@ -70,6 +70,7 @@ class SystemDisk:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if fresh:
                 self._sync_folder()
+            _forget_cached(descriptor)
             return SystemFile(descriptor)
         except BlockingIOError as error:
             os.close(descriptor)
@@ -96,3 +97,14 @@ class SystemDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _forget_cached(descriptor: int) -> None:
+    """Let reads come from the disk.
+
+    After a failed sync the kernel takes the pages for clean: they can be read, the next sync
+    succeeds, and they were never written. Dropped from the cache, they show what is really there.
+    """
+    os.fsync(descriptor)
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
