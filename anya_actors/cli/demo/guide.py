@@ -54,9 +54,15 @@ class Guide:
             print_json(event="done", text=text, elapsed_s=self.elapsed_s(), **facts)
             return
         self._console.print(Text.assemble(("  ", ""), ("done ", "green"), text))
-        for name, value in facts.items():
-            shown = Text.assemble(("       " + name.replace("_", " ") + ": ", "dim"), str(value))
-            self._console.print(shown, overflow="fold")
+        if facts:
+            self._console.print(rows({name.replace("_", " "): value for name, value in facts.items()}))
+
+    def note(self, text: str) -> None:
+        """Something on the way that is worth a line."""
+        if self._json:
+            print_json(event="note", text=text, elapsed_s=self.elapsed_s())
+        else:
+            self._console.print(Text(f"  {self.elapsed_s():4.1f} s  {text}", "dim"))
 
     def show(self, picture: RenderableType, **facts: Any) -> None:
         """A picture for a person; the same facts for a program."""
@@ -105,7 +111,10 @@ class Guide:
 
 def rows(facts: Mapping[str, object]) -> Table:
     """Names and values, one pair a line."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(name, "dim"), Text(str(value), overflow="fold"))
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        table.add_row(Text("    " + name, "dim"), Text(shown))
     return table

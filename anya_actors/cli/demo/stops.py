@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from rich.markup import escape
+from rich.table import Table
+
 from anya_actors.cli.demo.crash import survive_a_kill
-from anya_actors.cli.demo.guide import rows
 from anya_actors.cli.demo.visit import ALICE, BTC, MINER, Visit
 from anya_actors.cli.demo.witness import mentions
 from anya_actors.cli.faults import RefusedError
@@ -45,7 +47,10 @@ def mine_blocks(visit: Visit) -> None:
     visit.guide.tell("Mined 101 blocks to a wallet whose key the HSM holds.", **_of(tip, "height", "hash"))
     visit.guide.promise("the chain has 101 blocks", tip["height"] == _MATURE_AFTER, tip["height"])
     balance = visit.wait_balance(MINER, "spendable_sat", 50 * BTC)
-    visit.guide.tell("The first reward is spendable.", **_of(balance, "spendable_sat", "immature_sat"))
+    visit.guide.tell(
+        "The oldest rewards can be spent, the others not yet.",
+        **_of(balance, "spendable_sat", "immature_sat"),
+    )
 
 
 def use_the_hsm(visit: Visit) -> None:
@@ -90,11 +95,10 @@ def pay(visit: Visit) -> None:
     visit.guide.tell("The node's mempool has the transaction, signed in the HSM.")
     event = visit.guide.wait_until(
         "the event comes over the WebSocket",
-        lambda: visit.events.first(lambda heard: mentions(heard, payment["txid"])),
+        lambda: visit.events.first(lambda heard: _is_arrival(heard, payment["txid"])),
     )
-    visit.guide.tell(
-        "Its event came over the WebSocket.", type=event["event"]["type"], cursor=event["cursor"]
-    )
+    shown = _of(event["event"], "type", "wallet", "received_sat")
+    visit.guide.tell("Its event came over the WebSocket.", cursor=event["cursor"], **shown)
     visit.mine(visit.new_address(MINER), 1)
     balance = visit.wait_balance(ALICE, "spendable_sat", BTC)
     visit.guide.promise("Alice has 1 BTC", balance["spendable_sat"] == BTC, balance["spendable_sat"])
@@ -109,12 +113,7 @@ def read_the_audit(visit: Visit) -> None:
         "of the one before it, so nothing can be taken out or changed unseen.",
     )
     entries = visit.api.get("/api/v1/security/audit", limit=100)["items"]
-    lines = {
-        f"#{entry['sequence']}": f"{entry['operation']} {entry['key']} by {entry['owner']}: "
-        f"{entry['outcome']}  {entry['hash'][:16]}"
-        for entry in entries[-8:]
-    }
-    visit.guide.show(rows(lines), entries=entries[-8:])
+    visit.guide.show(_audit_table(entries[-8:]), entries=entries[-8:])
     report = visit.api.get("/api/v1/security/audit/verify")
     whole = report["entries"] >= len(entries) > 0
     visit.guide.promise(f"all {report['entries']} entries form one unbroken chain", whole, report)
@@ -128,6 +127,20 @@ STOPS: Final[tuple[Callable[[Visit], None], ...]] = (
     survive_a_kill,
     read_the_audit,
 )
+
+
+def _audit_table(entries: list[dict[str, Any]]) -> Table:
+    table = Table("#", "operation", "key", "by", "outcome", "hash", box=None, header_style="dim")
+    for entry in entries:
+        keys = entry["key"].split(",")
+        key = keys[0] if len(keys) == 1 else f"{len(keys)} keys"
+        line = (entry["operation"], key, entry["owner"], entry["outcome"], entry["hash"][:8])
+        table.add_row(str(entry["sequence"]), *map(escape, line))
+    return table
+
+
+def _is_arrival(heard: dict[str, Any], txid: str) -> bool:
+    return heard["event"]["type"] == "BitcoinTransactionSeen" and mentions(heard, txid)
 
 
 def _refused(visit: Visit, path: str, asked: dict[str, str], signature: str) -> tuple[bool, str]:

@@ -48,7 +48,7 @@ def _visit(guide: Guide) -> None:
     )
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        platform = stack.enter_context(HostedPlatform(guide.tell))
+        platform = stack.enter_context(HostedPlatform(guide.note))
         guide.figures["boot, from command to ready"] = f"{time.monotonic() - began:.1f} s"
         ready = platform.ready
         guide.tell("The platform is ready.", api=ready["api"], bitcoin_rpc=ready["bitcoin_rpc"])
