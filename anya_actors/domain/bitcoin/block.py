@@ -115,6 +115,15 @@ def parse_block(data: bytes) -> Block:
     return Block(header, transactions)
 
 
+def parse_start(data: bytes) -> tuple[BlockHeader, int]:
+    """The header and the number of transactions of a block, the rest unread."""
+    reader = Reader(data)
+    try:
+        return _read_header(reader), reader.compact_size()
+    except TruncatedError as error:
+        raise MalformedBlockError("the block", str(error)) from error
+
+
 def merkle_root(hashes: Sequence[bytes]) -> bytes:
     """The root of Bitcoin's merkle tree, which doubles an odd last hash."""
     level = [bytes(leaf) for leaf in hashes]

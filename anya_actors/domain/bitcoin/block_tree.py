@@ -9,9 +9,12 @@ from anya_actors.domain.bitcoin.hashes import BlockHash
 
 
 class BlockNode:
-    """A block's place in the tree. ``position`` says where its bytes are kept (-1: genesis)."""
+    """A block's place in the tree. ``position`` says where its bytes are kept (-1: genesis).
 
-    __slots__ = ("header", "height", "parent", "position", "size", "transactions", "work")
+    ``was_active`` tells that it was checked in full, when it was connected.
+    """
+
+    __slots__ = ("header", "height", "parent", "position", "size", "transactions", "was_active", "work")
 
     def __init__(
         self, header: BlockHeader, parent: BlockNode | None, *, transactions: int, size: int, position: int
@@ -23,6 +26,7 @@ class BlockNode:
         self.transactions = transactions
         self.size = size
         self.position = position
+        self.was_active = parent is None
 
     @property
     def hash(self) -> BlockHash:
@@ -49,6 +53,7 @@ class BlockTree:
         self.active: list[BlockNode] = [genesis]
         self.active_transactions = genesis.transactions
         self.total_size = genesis.size
+        self.best_height = 0
         self.invalidated: set[BlockHash] = set()
         self._parents: set[BlockHash] = set()
 
@@ -67,6 +72,7 @@ class BlockTree:
         self.nodes[header.hash] = node
         self._parents.add(header.previous)
         self.total_size += size
+        self.best_height = max(self.best_height, node.height)
         return node
 
     def is_active(self, node: BlockNode) -> bool:
@@ -110,6 +116,7 @@ class BlockTree:
         """Put the block on top of the active branch."""
         if node.parent is not self.tip:
             raise ValueError("a block is connected only to its parent")
+        node.was_active = True
         self.active.append(node)
         self.active_transactions += node.transactions
 

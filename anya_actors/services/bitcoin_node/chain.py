@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from anya_actors.domain.bitcoin.block import Block, parse_block
+from anya_actors.domain.bitcoin.block import Block, parse_block, parse_start
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.coin_index import CoinIndex
@@ -82,8 +82,8 @@ class Chain:
 
     async def note_block(self, raw: bytes, position: int) -> None:
         """Take a block found in the journal, before `open`."""
-        block = parse_block(raw)
-        self.tree.add(block.header, transactions=len(block.transactions), size=len(raw), position=position)
+        header, transactions = parse_start(raw)
+        self.tree.add(header, transactions=transactions, size=len(raw), position=position)
 
     async def open(self, *, clean: bool) -> None:
         """Open the engine and build the indexes; replay all blocks unless the last stop was clean."""

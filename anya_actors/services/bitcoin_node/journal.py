@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.encoding import Schema
+from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.append_log import AppendLog
 
 _BATCH: Final = 256
@@ -71,13 +72,19 @@ class Journal:
 
     def __init__(self, log: AppendLog) -> None:
         self._log = log
+        self.is_lost = False
 
     def __len__(self) -> int:
         return len(self._log)
 
     async def append(self, *records: AnyRecord) -> int:
         """Add records, synced when it returns; the position of the first."""
-        return await self._log.append(*(RECORDS.encode(record) for record in records))
+        try:
+            return await self._log.append(*(RECORDS.encode(record) for record in records))
+        except UnavailableError:
+            # What lies on disk is no longer known: only opening it anew can tell.
+            self.is_lost = True
+            raise
 
     async def read(self, position: int) -> AnyRecord:
         """The record at a position."""

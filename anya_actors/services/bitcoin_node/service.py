@@ -111,6 +111,9 @@ class BitcoinNodeService:
         await self._waiting.restore(kept)
 
     async def check_health(self) -> None:
+        """Raise `UnavailableError` if nothing can be changed any more before a new start."""
+        if self._journal.is_lost:
+            raise UnavailableError("the embedded Bitcoin node", "its journal must be opened anew")
         if not self.chain.is_open:
             raise UnavailableError("the embedded Bitcoin node", "its consensus engine is closed")
 

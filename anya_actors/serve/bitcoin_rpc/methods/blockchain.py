@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from anya_actors.domain.bitcoin.block import difficulty_of, target_of
-from anya_actors.domain.bitcoin.block_tree import BlockNode
+from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.descriptor import DescriptorError, describe_script, script_of_descriptor
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.transaction import Outpoint
@@ -47,7 +47,7 @@ async def getblockchaininfo(context: RpcContext, _: Arguments) -> Any:
     return {
         "chain": NETWORK.core_name,
         "blocks": tip.height,
-        "headers": max(node.height for node in tree.tips()),
+        "headers": tree.best_height,
         "bestblockhash": str(tip.hash),
         "bits": f"{tip.header.bits:08x}",
         "target": f"{target_of(tip.header.bits):064x}",
@@ -120,11 +120,19 @@ async def getchaintips(context: RpcContext, _: Arguments) -> Any:
     tree = context.node.chain.tree
     found = []
     for node in sorted(tree.tips(), key=lambda node: -node.height):
-        status = "active" if node is tree.tip else "invalid" if tree.is_invalidated(node) else "valid-headers"
+        status = _tip_status(tree, node)
         length = next(away for away, below in enumerate(node.branch()) if tree.is_active(below))
         facts = {"height": node.height, "hash": str(node.hash), "branchlen": length, "status": status}
         found.append(facts)
     return found
+
+
+def _tip_status(tree: BlockTree, node: BlockNode) -> str:
+    if node is tree.tip:
+        return "active"
+    if tree.is_invalidated(node):
+        return "invalid"
+    return "valid-fork" if node.was_active else "valid-headers"
 
 
 async def gettxout(context: RpcContext, arguments: Arguments) -> Any:

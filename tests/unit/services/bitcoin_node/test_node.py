@@ -15,6 +15,7 @@ from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransa
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
+from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.append_log import AppendLog, LogFullError
 from anya_actors.ports.consensus import Standing
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService, FeeTooHighError, UnknownBlockError
@@ -276,13 +277,16 @@ async def test_old_waiting_transactions_are_forgotten_at_the_next_start(
 
 
 class FullLog(MemoryAppendLog):
-    """A disk that is full when told so."""
+    """A disk that is full, or broken, when told so."""
 
     is_full = False
+    is_broken = False
 
     async def append(self, *records: bytes) -> int:
         if self.is_full:
             raise LogFullError("the journal", "no space left")
+        if self.is_broken:
+            raise UnavailableError("the journal", "it is broken")
         return await super().append(*records)
 
 
@@ -299,6 +303,18 @@ async def test_a_block_that_cannot_be_kept_did_not_happen(start_node: StartNode)
     (block,) = await node.generate(TRUE, 1)
     assert node.chain.tip.hash == block
     assert (await start_node(log)).chain.tip.hash == block
+
+
+async def test_a_node_whose_journal_broke_asks_to_be_started_anew(start_node: StartNode) -> None:
+    log = FullLog()
+    node = await start_node(log)
+    log.is_broken = True
+    with pytest.raises(UnavailableError, match="broken"):
+        await node.generate(TRUE, 1)
+    with pytest.raises(UnavailableError, match="opened anew"):
+        await node.check_health()
+    log.is_broken = False
+    assert (await start_node(log)).chain.tip.height == 0
 
 
 async def test_the_wallet_pays_and_counts_what_is_left(node: BitcoinNodeService) -> None:
