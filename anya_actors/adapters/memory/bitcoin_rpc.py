@@ -312,10 +312,10 @@ class MemoryBitcoinNode:
 def _verify_p2wpkh(transaction: Transaction, index: int, coin: Coin) -> None:
     witness = transaction.inputs[index].witness
     if len(witness) != 2 or coin.script_pubkey != p2wpkh_script(hash160(witness[1])):
-        raise RejectedTransactionError("mandatory-script-verify-flag-failed (Witness program hash mismatch)")
+        raise RejectedTransactionError("mempool-script-verify-flag-failed (Witness program hash mismatch)")
     signature, public_key = witness
     digest = segwit_v0_sighash(
         transaction, index, p2wpkh_script_code(hash160(public_key)), coin.amount_sat, signature[-1]
     )
     if not PublicKey(public_key).verify(signature[:-1], digest, hasher=None):
-        raise RejectedTransactionError("mandatory-script-verify-flag-failed (Signature must be zero)")
+        raise RejectedTransactionError("mempool-script-verify-flag-failed (Signature must be zero)")

@@ -92,8 +92,8 @@ class BalanceView(msgspec.Struct, frozen=True):
     """A wallet's money at ``height``.
 
     ``confirmed_sat``: in blocks, unspent there, mature; of which ``reserved_sat`` is promised to
-    payments under way and ``spendable_sat`` is not. ``immature_sat``: coinbase outputs younger than
-    100 blocks. ``pending_sat``: on its way to the wallet in the mempool, own change included.
+    payments under way and ``spendable_sat`` is not. ``immature_sat``: coinbase outputs with fewer
+    than 101 confirmations. ``pending_sat``: on its way to the wallet in the mempool, own change included.
     """
 
     wallet: str

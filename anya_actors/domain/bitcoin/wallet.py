@@ -156,8 +156,12 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
         return (coin for coin in self.coins if coin.spent_height is None)
 
     def is_mature(self, coin: WalletCoin) -> bool:
-        """Whether the next block may spend the coin."""
-        return not coin.coinbase or self.cursor.height + 1 - coin.height >= COINBASE_MATURITY
+        """Whether a new payment may spend the coin.
+
+        As Core's wallet counts: one block later than consensus allows, so that a coinbase is
+        spendable with 101 confirmations.
+        """
+        return not coin.coinbase or self.cursor.height + 1 - coin.height > COINBASE_MATURITY
 
     def key_of(self, script_pubkey: bytes) -> WalletKey | None:
         return next((key for key in self.keys if key.script_pubkey == script_pubkey), None)

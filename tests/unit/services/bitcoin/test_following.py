@@ -33,12 +33,12 @@ async def assert_agrees_with_the_chain(world: Any, service: BitcoinService, wall
     assert balance.height == world.node.height
 
 
-async def test_coinbase_outputs_are_immature_for_a_hundred_blocks(
+async def test_coinbase_outputs_are_spendable_with_101_confirmations_as_in_cores_wallet(
     world: Any, service: BitcoinService
 ) -> None:
     view = await service.create_wallet("main", message_id="w")
     world.node.mine(1, world.script(view.address))
-    world.node.mine(98)
+    world.node.mine(99)
     await service.follow()
     assert (await service.balance("main")).immature_sat == REWARD_SAT
     world.node.mine(1)

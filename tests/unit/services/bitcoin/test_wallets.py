@@ -101,7 +101,7 @@ async def test_blocks_are_mined_once_for_each_message_id(world: Any, service: Bi
     mined = await service.generate(wallet.address, 101, message_id="g")
     assert await service.generate(wallet.address, 101, message_id="g") == mined
     assert len(mined) == world.node.height == 101
-    assert (await service.balance("main")).confirmed_sat == 2 * 50 * 100_000_000
+    assert (await service.balance("main")).confirmed_sat == 50 * 100_000_000
     with pytest.raises(IdempotencyConflictError):
         await service.generate(wallet.address, 1, message_id="g")
 
