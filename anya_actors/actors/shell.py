@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import structlog
 
@@ -60,6 +60,15 @@ class Service(Protocol):
 
     async def close(self) -> None:
         """Release what it holds."""
+
+
+@runtime_checkable
+class Owing(Protocol):
+    """A service that may owe effects: it is not idle, and not passivated, while it does."""
+
+    @property
+    def owed_count(self) -> int:
+        """How many effects are owed now."""
 
 
 SV = TypeVar("SV", bound=Service)
@@ -109,17 +118,13 @@ class DurableActor(Generic[SV]):
     async def prepare(self) -> None:
         """Do what may be done before the store is taken. Repeating it is no error."""
         async with self._stepping:
-            await self._prepare()
+            await self._guarded("prepare", self._prepare)
 
     async def activate(self) -> int:
         """Take the store, resume, serve; return the epoch. Repeating it is no error."""
         async with self._stepping:
             if self._service is None:
-                await self._prepare()
-                service, self._epoch = await self._builder.build(self.name, self._connect())
-                await service.resume()
-                self._last_call_s = time.monotonic()
-                self._service = service
+                await self._guarded("activate", self._activate)
             return self._epoch
 
     @property
@@ -128,13 +133,11 @@ class DurableActor(Generic[SV]):
         return None if self._service is None else self._epoch
 
     async def check_health(self) -> tuple[float, int]:
-        """Return (seconds since the last call, calls in flight) if healthy, raise if not."""
-        try:
-            await self.service.check_health()
-        except FencedError:
-            _end_after_answering()
-            raise
-        return time.monotonic() - self._last_call_s, self._in_flight
+        """Return (seconds since the last call, calls in flight and effects owed) or raise."""
+        service = self.service
+        await self._guarded("check_health", service.check_health)
+        owed = service.owed_count if isinstance(service, Owing) else 0
+        return time.monotonic() - self._last_call_s, self._in_flight + owed
 
     async def drain(self) -> None:
         """Refuse new calls, finish those in flight, release the store."""
@@ -148,6 +151,17 @@ class DurableActor(Generic[SV]):
             await self._builder.prepare()
             self._prepared = True
 
+    async def _activate(self) -> None:
+        await self._prepare()
+        service, self._epoch = await self._builder.build(self.name, self._connect())
+        try:
+            await service.resume()
+        except BaseException:
+            await service.close()  # or its store stays taken, and no other try can succeed
+            raise
+        self._last_call_s = time.monotonic()
+        self._service = service
+
     async def _serve(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
         if self._service is None or self._draining:
             raise NotServingError(self.name)
@@ -157,21 +171,27 @@ class DurableActor(Generic[SV]):
         self._idle.clear()
         self._last_call_s = time.monotonic()
         try:
+            return await self._guarded(method, work)
+        finally:
+            self._last_call_s = time.monotonic()
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+    async def _guarded(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work``; only errors of our own leave this process, without what they came from."""
+        try:
             return await work()
-        except FencedError:
-            _end_after_answering()
-            raise
         except AnyaError as error:
-            error.__cause__ = error.__context__ = None  # what it came from stays in this process
+            error.__cause__ = error.__context__ = None
+            if isinstance(error, FencedError):
+                self._draining = True
+                _end_after_answering()
             raise
         except Exception:  # noqa: BLE001 - an unknown error may carry a secret, and may not pickle
             fault_id = secrets.token_hex(8)
             _log.exception("fault", actor=self.name, method=method, fault_id=fault_id)
             raise ActorFaultError(self.name, method, fault_id) from None
-        finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self._idle.set()
 
 
 A = TypeVar("A", bound=DurableActor[Any])

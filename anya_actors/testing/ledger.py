@@ -136,6 +136,11 @@ class LedgerService:
         await self.engine.settled(account)
         return await self.engine.load(account)
 
+    @property
+    def owed_count(self) -> int:
+        """How many receipts are owed."""
+        return self.engine.owed_count
+
     async def resume(self) -> None:
         await self.engine.resume()
 
