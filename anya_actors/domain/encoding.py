@@ -59,8 +59,16 @@ class Schema(Generic[T]):
             if not 1 <= version < self.version:
                 raise UnreadableRecordError(self.name, f"version {version} is not known here")
             value = msgspec.msgpack.decode(raw)
+            return cast(T, msgspec.convert(self._upgraded(version, value), self._type))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UnreadableRecordError(self.name, str(error)) from error
+
+    def _upgraded(self, version: int, value: Any) -> Any:
+        try:
             for step in range(version, self.version):
                 value = self._upgrades[step](value)
-            return cast(T, msgspec.convert(value, self._type))
-        except msgspec.MsgspecError as error:
-            raise UnreadableRecordError(self.name, str(error)) from error
+        except Exception as error:
+            # An upgrade trusts the shape of its version; what has another shape is damaged.
+            reason = f"version {version} cannot be upgraded: {type(error).__name__}"
+            raise UnreadableRecordError(self.name, reason) from error
+        return value

@@ -105,18 +105,20 @@ class EventLog:
         if any(a.sequence >= b.sequence for a, b in itertools.pairwise(new)):
             raise InvalidInputError("events", f"{source} published them out of order")
         last = new[-1].sequence
-        await self._store.commit(
-            Commit(
-                key=source,
-                expected_version=version,
-                state=_SOURCE.encode(_Source(last)),
-                message_id=f"{source}@{last}",
-                events=tuple(_ENTRY.encode(_Entry(source, e.sequence, e.event)) for e in new),
-                at_unix_ms=self._clock.now_unix_ms(),
-            )
+        commit = Commit(
+            key=source,
+            expected_version=version,
+            state=_SOURCE.encode(_Source(last)),
+            message_id=f"{source}@{last}",
+            events=tuple(_ENTRY.encode(_Entry(source, e.sequence, e.event)) for e in new),
+            at_unix_ms=self._clock.now_unix_ms(),
         )
-        self._news.set()
-        self._news = asyncio.Event()
+        try:
+            await self._store.commit(commit)
+        finally:
+            # Also when it failed: it may have happened all the same.
+            self._news.set()
+            self._news = asyncio.Event()
         return last
 
     async def _read(self, cursor: int, limit: int) -> list[Delivered]:
