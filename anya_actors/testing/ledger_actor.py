@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from anya_actors.coordinator.kinds import Kind
 from anya_actors.coordinator.root import Plan
 from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
 from anya_actors.ports.actors import Actors
+from anya_actors.ports.state_store import StateStores
 from anya_actors.testing.ledger import Account, FolderWitness, LedgerService
 
 
@@ -41,29 +43,38 @@ class LedgerActor(DurableActor[LedgerService]):
 
 @dataclass(frozen=True)
 class LedgerBuilder:
-    """Builds a ledger with its store and witness under ``folder``."""
+    """Builds a ledger on one of ``stores``, its witness under ``folder``."""
 
-    folder: str
+    folder: Path
+    stores: Callable[[], StateStores]
 
     async def prepare(self) -> None:
         """Nothing beyond the imports."""
 
     async def build(self, name: str, actors: Actors) -> tuple[LedgerService, int]:
-        folder = Path(self.folder)
-        store = await RocksdbStateStores(folder / "state").activate(name)
-        witness = FolderWitness(folder / "witness")
+        store = await self.stores().activate(name)
+        witness = FolderWitness(self.folder / "witness")
         service = LedgerService(store, witness, SystemClock(), SystemRandomness(), ActorsEventBus(actors))
         return service, store.epoch
 
 
 def ledger_plan(
-    folder: Path, *, critical: bool = False, health: HealthPolicy | None = None, idle_timeout_s: float = 300.0
+    folder: Path,
+    *,
+    critical: bool = False,
+    health: HealthPolicy | None = None,
+    idle_timeout_s: float = 300.0,
+    stores: Callable[[], StateStores] | None = None,
 ) -> Plan:
-    """A platform with the warm actor ``ledger/main`` and any other ledger on demand."""
+    """A platform with the warm actor ``ledger/main`` and any other ledger on demand.
+
+    ``stores`` (picklable) opens where everything is kept, by default RocksDB under ``folder``.
+    """
+    stores = stores or partial(RocksdbStateStores, folder / "state")
     kind = Kind(
         "ledger",
         LedgerActor,
-        LedgerBuilder(str(folder)),
+        LedgerBuilder(folder, stores),
         supervisor="ledgers",
         idle_timeout_s=idle_timeout_s,
     )
@@ -72,7 +83,7 @@ def ledger_plan(
     return Plan(
         tree=SupervisorSpec("root", children=(ledgers,)),
         kinds={"ledger": kind},
-        stores=partial(RocksdbStateStores, folder / "state"),
+        stores=stores,
         clock=SystemClock,
         randomness=SystemRandomness,
         health=health or HealthPolicy(),

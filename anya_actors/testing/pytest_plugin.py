@@ -12,6 +12,7 @@ No index has a package for this; it is our own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from anya_actors.testing.clock import ManualClock
@@ -93,10 +95,15 @@ def ray_cluster(shared_ray: SharedRay) -> Iterator[Any]:
 
 @pytest.fixture
 def kill_node(ray_cluster: Any) -> Callable[[Any], None]:
-    """``kill_node(node)``: the node is gone, without a goodbye."""
+    """``kill_node(node)``: the node is gone with every process on it, without a goodbye."""
 
     def kill(node: Any) -> None:
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        workers = raylet.children(recursive=True)
         ray_cluster.remove_node(node, allow_graceful=False)
+        for worker in workers:  # they outlive their raylet for a while; a lost machine's do not
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
 
     return kill
 
