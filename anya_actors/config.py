@@ -100,6 +100,9 @@ class BitcoinSettings(_Section, frozen=True, kw_only=True):
     node_password_file: Path | None = None
     rpc_port: Port = 0
     poll_interval_s: Seconds = 0.5
+    final_confirmations: Positive = 6
+    max_fee_sat: Positive | None = None
+    fallback_feerate_sat_per_vb: Positive | None = None
 
     @property
     def embedded(self) -> bool:

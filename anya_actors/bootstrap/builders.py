@@ -147,6 +147,9 @@ class BitcoinBuilder:
                 network=Network(ours.network),
                 poll_interval_s=ours.poll_interval_s,
                 mempool_interval_s=ours.poll_interval_s,
+                final_confirmations=ours.final_confirmations,
+                max_fee_sat=ours.max_fee_sat,
+                fallback_feerate_sat_per_vb=ours.fallback_feerate_sat_per_vb,
             ),
         )
         return service, store.epoch

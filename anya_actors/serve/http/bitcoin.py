@@ -112,7 +112,13 @@ async def send(caller: Writer, wallet: WalletName, body: NewPayment) -> Response
     Repeat a request without an answer with the same Idempotency-Key: it pays once.
     """
     payment: PaymentView = await caller.write(
-        BITCOIN, "send", wallet, body.address, body.amount_sat, body.feerate_sat_per_vb
+        BITCOIN,
+        "send",
+        wallet,
+        body.address,
+        body.amount_sat,
+        body.feerate_sat_per_vb,
+        body.max_fee_sat,
     )
     return caller.answer(payment, 201, Location=f"{router.prefix}/payments/{payment.payment_id}")
 

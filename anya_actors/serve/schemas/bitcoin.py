@@ -34,7 +34,10 @@ class NewPayment(Body):
     address: str = Field(min_length=1, max_length=128, description="Base58 or bech32(m) address")
     amount_sat: int = Field(ge=1, le=MAX_MONEY_SAT)
     feerate_sat_per_vb: int | None = Field(
-        None, ge=1, le=100_000, description="Satoshis a virtual byte; null asks the node's estimate"
+        None, ge=1, le=10_000, description="Satoshis a virtual byte; null asks the node's estimate"
+    )
+    max_fee_sat: int | None = Field(
+        None, ge=1, le=MAX_MONEY_SAT, description="Refuse to pay a higher fee; needed on mainnet"
     )
 
 

@@ -133,10 +133,18 @@ class MemoryBitcoin:
         return BalanceView(wallet, 5, 0, 5, 0, 0, 101)
 
     async def send(
-        self, wallet: str, address: str, amount_sat: int, feerate_sat_per_vb: int | None, *, message_id: str
+        self,
+        wallet: str,
+        address: str,
+        amount_sat: int,
+        feerate_sat_per_vb: int | None,
+        max_fee_sat: int | None,
+        *,
+        message_id: str,
     ) -> PaymentView:
-        request = (wallet, address, amount_sat, feerate_sat_per_vb)
-        return self.once(message_id, request, lambda: self._send(*request))  # type: ignore[no-any-return]
+        order = (wallet, address, amount_sat, feerate_sat_per_vb)
+        request = (*order, max_fee_sat)
+        return self.once(message_id, request, lambda: self._send(*order))  # type: ignore[no-any-return]
 
     async def payment(self, payment_id: str) -> PaymentView:
         return next(payment for payment in self.sent if payment.payment_id == payment_id)
