@@ -61,6 +61,16 @@ class Launched:
         """Ctrl-C: the terminal signals the whole group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def end(self) -> None:
+        """Kill it with all that belongs to it, whatever state it is in."""
+        instance = None
+        with contextlib.suppress(OSError, ValueError):
+            instance = self.instance()
+        self.process.kill()
+        self.process.communicate()
+        if instance is not None:
+            end_all(instance, grace_s=0.0)
+
     def record(self) -> dict[str, Any]:
         """What it wrote for other commands."""
         found: dict[str, Any] = json.loads((self.data_dir / "run" / "platform.json").read_text())
@@ -78,7 +88,6 @@ Launch = Callable[..., Launched]
 def launch(tmp_path: Path) -> Iterator[Launch]:
     """Start launchers; whatever the test leaves is ended."""
     started: list[Launched] = []
-    instances: set[str] = set()
 
     def start(*arguments: str, data_dir: Path = tmp_path / "data") -> Launched:
         started.append(Launched(data_dir, *arguments))
@@ -86,12 +95,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
     yield start
     for one in started:
-        with contextlib.suppress(OSError, ValueError):
-            instances.add(one.instance())
-        one.process.kill()
-        one.process.communicate()
-    for instance in instances:
-        end_all(instance, grace_s=0.0)
+        one.end()
 
 
 def wait_gone(instance: str, timeout_s: float = 10.0) -> float:

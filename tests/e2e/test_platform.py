@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from anya_actors.cli.processes import end_all
 from tests.e2e.conftest import Launch, Launched, wait_gone
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -42,10 +40,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         launched.wait_for("ready")
         yield launched
     finally:
-        instance = launched.instance()
-        launched.process.kill()
-        launched.process.communicate()
-        end_all(instance, grace_s=0.0)
+        launched.end()
 
 
 def ready(platform: Launched) -> dict[str, str]:
@@ -158,8 +153,7 @@ def test_a_platform_that_was_killed_whole_comes_back_with_everything(launch: Lau
     assert anya("up", "--port", "0", "--data-dir", str(data_dir))[0] == 6
 
 
-def test_the_demo_keeps_every_promise_within_a_minute() -> None:
-    began = time.monotonic()
+def test_the_demo_keeps_every_promise() -> None:
     code, out, err = anya("demo", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0, (lines[-3:], err)
@@ -167,4 +161,3 @@ def test_the_demo_keeps_every_promise_within_a_minute() -> None:
     assert all(line["kept"] for line in lines if line["event"] == "promise")
     stops = [line["stop"] for line in lines if line["event"] == "stop"]
     assert stops == ["boot", "tree", "mine", "hsm", "pay", "kill", "audit", "stop"]
-    assert time.monotonic() - began < 60
