@@ -249,7 +249,9 @@ class Supervisor:
             self._start_failed(name, error)  # whatever it was, the machine decides what follows
             return
         finally:
-            self._starting.pop(name, None)
+            # A failed start may have the next one under way already: that is not ours to forget.
+            if self._starting.get(name) is asyncio.current_task():
+                del self._starting[name]
         self._serve(name, process, identity)
         self._apply(ChildStarted(name, self._clock.monotonic_s()))
         if self._spec(name).critical:

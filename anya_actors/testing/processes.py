@@ -134,6 +134,10 @@ class MemoryProcesses:
         """The next steps of this name raise ``errors``, one each."""
         self._failures[actor, step].extend(errors)
 
+    def forgive(self) -> None:
+        """No step fails any more that was told to."""
+        self._failures.clear()
+
     def hold(self, actor: str, step: str) -> Hold:
         """Every step of this name waits, until the hold is released."""
         hold = self._holds[actor, step] = Hold()

@@ -214,6 +214,22 @@ async def test_a_journal_that_takes_no_write_for_a_moment_costs_one_try() -> Non
         assert len(platform.labels()) == 1
 
 
+async def test_a_try_that_waits_for_its_time_is_broken_off_with_its_actor() -> None:
+    # The failed try forgot the next one, which then could not be broken off and made a twin.
+    platform = Platform()
+    supervisor = await platform.boot()
+    first = await platform.locate("v/x")
+    platform.processes.fail("v/x", "activate", BROKEN)
+    first.die()
+    await quiet()
+    supervisor.remove("v/x")
+    await quiet()
+    await soon(platform.locate("v/x"))
+    await platform.clock.advance(1.0)
+    assert len(platform.labels()) == 1
+    assert platform.processes.twins == []
+
+
 # -- death ------------------------------------------------------------------------------------------
 
 
