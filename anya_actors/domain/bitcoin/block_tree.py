@@ -112,6 +112,15 @@ class BlockTree:
         disconnect = self.active[fork.height + 1 :]
         return disconnect[::-1], connect[::-1]
 
+    def deepest_fork(self) -> BlockNode:
+        """The highest active block that every branch not invalidated, the active one too, goes through."""
+        fork = self.tip
+        for node in self.tips():
+            if not self.is_invalidated(node):
+                joined = next(found for found in node.branch() if self.is_active(found))
+                fork = min(fork, joined, key=lambda found: found.height)
+        return fork
+
     def push(self, node: BlockNode) -> None:
         """Put the block on top of the active branch."""
         if node.parent is not self.tip:

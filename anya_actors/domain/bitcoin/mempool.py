@@ -122,14 +122,16 @@ class Mempool:
             self._remove(found)
         return entries
 
-    def remove_for_block(self, transactions: Iterable[Transaction]) -> None:
-        """Drop what a block confirmed, and whatever conflicts with it."""
+    def remove_for_block(self, transactions: Iterable[Transaction]) -> list[MempoolEntry]:
+        """Drop what a block confirmed; drop and return whatever conflicts with it."""
+        conflicting: list[MempoolEntry] = []
         for transaction in transactions:
             if transaction.txid in self.entries:
                 self._remove(transaction.txid)
             for conflict in self.conflicts(transaction):
                 if conflict in self.entries:
-                    self.remove_with_descendants(conflict)
+                    conflicting += self.remove_with_descendants(conflict)
+        return conflicting
 
     def clear(self) -> list[MempoolEntry]:
         """Empty it; what was in it, parents first."""

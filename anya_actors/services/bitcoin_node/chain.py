@@ -7,7 +7,7 @@ engine's tip, the caller hears of it. A crash in between loses nothing that anyb
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -36,6 +36,7 @@ from anya_actors.services.bitcoin_node.journal import (
 T = TypeVar("T")
 
 _CACHED_BLOCKS: Final = 16
+_BATCH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class Chain:
     async def _replay(self) -> None:
         """Give a wiped engine every block of the journal, in the order they came."""
         engine = await self._run(lambda: self._engines.open(wipe=True))
-        for node in self.tree.not_invalidated():
-            await self._run(engine.process_block, await self.read_block(node))
+        for nodes in _batches(self.tree.not_invalidated()):
+            await self._run(_process_all, engine, await self._read_blocks(nodes))
         self._engine = engine
 
     async def close(self) -> None:
@@ -119,12 +120,23 @@ class Chain:
             return REGTEST_GENESIS
         block = self._recent.get(node.hash)
         if block is None:
-            record = await self._journal.read(node.position)
-            if not isinstance(record, BlockKept):
-                raise EngineFailedError("read a block", f"record {node.position} is no block")
-            block = parse_block(record.raw)
+            (block,) = await self._read_blocks([node])
             self._remember(block)
         return block
+
+    async def _read_blocks(self, nodes: Sequence[BlockNode]) -> list[Block]:
+        """Blocks in the order of their positions, read in one go."""
+        if len(nodes) == 1 and nodes[0].hash in self._recent:
+            return [self._recent[nodes[0].hash]]
+        first, last = nodes[0].position, nodes[-1].position
+        records = await self._journal.read(first, last)
+        blocks = []
+        for node in nodes:
+            record = records[node.position - first]
+            if not isinstance(record, BlockKept):
+                raise EngineFailedError("read a block", f"record {node.position} is no block")
+            blocks.append(parse_block(record.raw))
+        return blocks
 
     def _remember(self, block: Block) -> None:
         self._recent[block.hash] = block
@@ -173,14 +185,10 @@ class Chain:
     async def invalidate(self, node: BlockNode) -> ChainChange:
         """Leave the branch of this block for ever, or until it is reconsidered."""
         await self._journal.append(BranchInvalidated(bytes(node.hash)))
-        disconnected: tuple[Block, ...] = ()
-        if self.tree.is_active(node):
-            # The coins to restore are known only to the engine that connected the blocks.
-            disconnected = await self._disconnect_from(node)
+        # The coins to restore are known only to the engine that connected the blocks.
+        disconnected = await self._disconnect_from(node) if self.tree.is_active(node) else ()
         self.tree.invalidated.add(node.hash)
-        await self._rebuild()
-        change = await self._follow()
-        return ChainChange(disconnected + change.disconnected, change.connected)
+        return await self._choose_anew(disconnected)
 
     async def reconsider(self, node: BlockNode) -> ChainChange:
         """Forget that this block, an ancestor or a descendant of it was declared invalid."""
@@ -192,9 +200,16 @@ class Chain:
         ]
         await self._journal.append(*(BranchReconsidered(bytes(block_hash)) for block_hash in doubted))
         self.tree.invalidated.difference_update(doubted)
-        for found in self.tree.not_invalidated():
-            await self._run(self._opened().process_block, await self.read_block(found))
-        return await self._follow()
+        return await self._choose_anew(())
+
+    async def _choose_anew(self, disconnected: tuple[Block, ...]) -> ChainChange:
+        """Let a fresh engine choose among all branches, just as it would after a crash."""
+        above = self.tree.child_on_active(self.tree.deepest_fork())
+        if above is not None:
+            disconnected += await self._disconnect_from(above)
+        await self._rebuild()
+        change = await self._follow()
+        return ChainChange(disconnected + change.disconnected, change.connected)
 
     async def _rebuild(self) -> None:
         engine = self._opened()
@@ -208,12 +223,13 @@ class Chain:
         target = self.tree.nodes[tip_hash]
         away, ahead = self.tree.path_to(target)
         disconnected = await self._disconnect_from(away[-1]) if away else ()
-        connected = []
-        for node in ahead:
-            block = await self.read_block(node)
-            self.index.connect(block, node.height)
-            self.tree.push(node)
-            connected.append(block)
+        connected: list[Block] = []
+        for nodes in _batches(ahead):
+            blocks = await self._read_blocks(nodes)
+            for node, block in zip(nodes, blocks, strict=True):
+                self.index.connect(block, node.height)
+                self.tree.push(node)
+            connected += blocks
         return ChainChange(disconnected, tuple(connected))
 
     async def _disconnect_from(self, lowest: BlockNode) -> tuple[Block, ...]:
@@ -226,3 +242,14 @@ class Chain:
             self.tree.pop()
             blocks.append(block)
         return tuple(blocks)
+
+
+def _batches(nodes: Sequence[BlockNode]) -> Iterator[Sequence[BlockNode]]:
+    for start in range(0, len(nodes), _BATCH):
+        yield nodes[start : start + _BATCH]
+
+
+def _process_all(engine: ConsensusEngine, blocks: Sequence[Block]) -> None:
+    """Give blocks again; what was refused then is refused now."""
+    for block in blocks:
+        engine.process_block(block)

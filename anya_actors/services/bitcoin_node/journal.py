@@ -35,6 +35,12 @@ class TransactionKept(Record, frozen=True):
     entered_unix_ms: int
 
 
+class TransactionsDropped(Record, frozen=True):
+    """Waiting transactions that left the mempool without being confirmed."""
+
+    txids: tuple[bytes, ...]
+
+
 class BranchInvalidated(Record, frozen=True):
     """A person declared this block, and so its descendants, invalid."""
 
@@ -63,7 +69,15 @@ class KeyGiven(Record, frozen=True):
     label: str
 
 
-AnyRecord = BlockKept | TransactionKept | BranchInvalidated | BranchReconsidered | WalletSeeded | KeyGiven
+AnyRecord = (
+    BlockKept
+    | TransactionKept
+    | TransactionsDropped
+    | BranchInvalidated
+    | BranchReconsidered
+    | WalletSeeded
+    | KeyGiven
+)
 RECORDS: Final[Schema[AnyRecord]] = Schema("node record", AnyRecord)
 
 
@@ -86,10 +100,9 @@ class Journal:
             self.is_lost = True
             raise
 
-    async def read(self, position: int) -> AnyRecord:
-        """The record at a position."""
-        (data,) = await self._log.read(position, 1)
-        return RECORDS.decode(data)
+    async def read(self, first: int, last: int) -> list[AnyRecord]:
+        """The records from one position to another, both included."""
+        return [RECORDS.decode(data) for data in await self._log.read(first, last - first + 1)]
 
     async def all(self) -> AsyncIterator[tuple[int, AnyRecord]]:
         """Every record with its position, in order."""

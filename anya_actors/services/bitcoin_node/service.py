@@ -15,7 +15,7 @@ from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mempool import Mempool, MempoolEntry
 from anya_actors.domain.bitcoin.mempool_policy import fee_at_rate
 from anya_actors.domain.bitcoin.mining import NONCES
-from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
@@ -29,6 +29,7 @@ from anya_actors.services.bitcoin_node.journal import (
     BranchReconsidered,
     Journal,
     TransactionKept,
+    TransactionsDropped,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
@@ -94,13 +95,12 @@ class BitcoinNodeService:
 
     async def start(self, *, clean: bool) -> None:
         """Read the journal and bring engine, indexes and mempool to where they were."""
-        kept: list[tuple[Transaction, int]] = []
         async for position, record in self._journal.all():
             match record:
                 case BlockKept():
                     await self.chain.note_block(record.raw, position)
-                case TransactionKept():
-                    kept.append((parse_transaction(record.raw), record.entered_unix_ms))
+                case TransactionKept() | TransactionsDropped():
+                    self._waiting.note(record)
                 case BranchInvalidated():
                     self.chain.tree.invalidated.add(BlockHash(record.block_hash))
                 case BranchReconsidered():
@@ -108,7 +108,7 @@ class BitcoinNodeService:
                 case _:
                     self.wallet.note(record)
         await self.chain.open(clean=clean)
-        await self._waiting.restore(kept)
+        await self._waiting.restore()
 
     async def check_health(self) -> None:
         """Raise `UnavailableError` if nothing can be changed any more before a new start."""

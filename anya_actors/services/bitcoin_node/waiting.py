@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
+from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.mempool import MEMPOOL_EXPIRY_MS, Mempool, MempoolEntry
-from anya_actors.domain.bitcoin.transaction import Transaction
+from anya_actors.domain.bitcoin.transaction import Transaction, parse_transaction
 from anya_actors.ports.clock import Clock
 from anya_actors.services.bitcoin_node.acceptance import Acceptance, Terms
 from anya_actors.services.bitcoin_node.chain import Chain, ChainChange
-from anya_actors.services.bitcoin_node.journal import Journal, TransactionKept
+from anya_actors.services.bitcoin_node.journal import Journal, TransactionKept, TransactionsDropped
 
 
 class WaitingTransactions:
@@ -20,14 +19,29 @@ class WaitingTransactions:
         self._chain = chain
         self._journal = journal
         self._clock = clock
+        self._noted: dict[Txid, tuple[Transaction, int]] = {}
         self.pool = Mempool()
         self.acceptance = Acceptance(chain, self.pool)
 
-    async def restore(self, kept: Sequence[tuple[Transaction, int]]) -> None:
-        """Take back what the journal holds and no block confirmed, with the times of its entry."""
-        for transaction, entered_unix_ms in kept:
-            if transaction.txid not in self._chain.index.transactions:
-                await self._take_back(transaction, entered_unix_ms)
+    def note(self, record: TransactionKept | TransactionsDropped) -> None:
+        """Take a record found in the journal, before `restore`."""
+        if isinstance(record, TransactionsDropped):
+            for txid in record.txids:
+                self._noted.pop(Txid(txid), None)
+            return
+        transaction = parse_transaction(record.raw)
+        self._noted.setdefault(transaction.txid, (transaction, record.entered_unix_ms))
+
+    async def restore(self) -> None:
+        """Take back what was noted and no block confirmed, with the times of its entry."""
+        noted, self._noted = self._noted, {}
+        left = [found for txid, found in noted.items() if txid not in self._chain.index.transactions]
+        # A parent that a reorganisation gave back was noted after its child: go round again.
+        while left:
+            still = [found for found in left if await self._take_back(*found) is None]
+            if len(still) == len(left):
+                return
+            left = still
 
     async def judge(self, transaction: Transaction) -> MempoolEntry:
         """What entering would give; raises `RejectedTransactionError` and changes nothing."""
@@ -41,24 +55,51 @@ class WaitingTransactions:
 
     async def follow(self, change: ChainChange) -> None:
         """Drop what blocks confirmed or made impossible; take back what they gave up."""
+        dropped: list[Txid] = []
         for block in change.connected:
-            self.pool.remove_for_block(block.transactions[1:])
-        if not change.disconnected:
-            return
-        waiting = self.pool.clear()
-        now_unix_ms = self._clock.now_unix_ms()
-        for block in reversed(change.disconnected):
-            for transaction in block.transactions[1:]:
-                if transaction.txid not in self._chain.index.transactions:
-                    await self._take_back(transaction, now_unix_ms)
-        for entry in waiting:
-            await self._take_back(entry.transaction, entry.entered_unix_ms)
+            dropped += [entry.txid for entry in self.pool.remove_for_block(block.transactions[1:])]
+        returned: list[MempoolEntry] = []
+        if change.disconnected:
+            waiting = self.pool.clear()
+            for transaction in self._given_up(change):
+                entry = await self._take_back(transaction, self._clock.now_unix_ms())
+                if entry is None:
+                    dropped.append(transaction.txid)
+                else:
+                    returned.append(entry)
+            for entry in waiting:
+                if await self._take_back(entry.transaction, entry.entered_unix_ms) is None:
+                    dropped.append(entry.txid)
+        await self._keep(returned, dropped)
 
-    async def _take_back(self, transaction: Transaction, entered_unix_ms: int) -> None:
+    def _given_up(self, change: ChainChange) -> list[Transaction]:
+        """What disconnected blocks held and no connected one holds, the lowest block's first."""
+        return [
+            transaction
+            for block in reversed(change.disconnected)
+            for transaction in block.transactions[1:]
+            if transaction.txid not in self._chain.index.transactions
+        ]
+
+    async def _keep(self, returned: list[MempoolEntry], dropped: list[Txid]) -> None:
+        # So that after a crash the same transactions wait.
+        records: list[TransactionKept | TransactionsDropped] = []
+        if dropped:
+            records.append(TransactionsDropped(tuple(bytes(txid) for txid in dropped)))
+        records += [
+            TransactionKept(entry.transaction.serialize(), entry.entered_unix_ms) for entry in returned
+        ]
+        if records:
+            await self._journal.append(*records)
+
+    async def _take_back(self, transaction: Transaction, entered_unix_ms: int) -> MempoolEntry | None:
+        """The entry it has again, or None: the chain or another transaction took its place."""
         if entered_unix_ms + MEMPOOL_EXPIRY_MS < self._clock.now_unix_ms():
-            return
+            return None
         terms = Terms(entered_unix_ms, is_return=True)
         try:
-            self.pool.add(await self.acceptance.judge(transaction, terms))
+            entry = await self.acceptance.judge(transaction, terms)
         except RejectedTransactionError:
-            return  # the chain or another transaction took its place; Core drops it likewise
+            return None
+        self.pool.add(entry)
+        return entry
