@@ -12,6 +12,7 @@ import functools
 import os
 import secrets
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -188,9 +189,9 @@ class DurableActor(Generic[SV]):
                 self._draining = True
                 _end_after_answering()
             raise
-        except Exception:  # noqa: BLE001 - an unknown error may carry a secret, and may not pickle
+        except Exception as error:  # noqa: BLE001 - an unknown error may carry a secret, and may not pickle
             fault_id = secrets.token_hex(8)
-            _log.exception("fault", actor=self.name, method=method, fault_id=fault_id)
+            _log.error("fault", actor=self.name, method=method, fault_id=fault_id, trace=_trace(error))
             raise ActorFaultError(self.name, method, fault_id) from None
 
 
@@ -208,6 +209,13 @@ def served(
     functools.update_wrapper(through_mailbox, method)
     through_mailbox.served = True  # type: ignore[attr-defined]  # read by `ActorHost.invoke`
     return through_mailbox
+
+
+def _trace(error: BaseException) -> str:
+    """Where and what: no message, and none of the local variables that structlog would print."""
+    lines = ["".join(traceback.format_tb(error.__traceback__)) + type(error).__name__]
+    cause = error.__cause__ or error.__context__
+    return "\ncaused by\n".join([*lines, _trace(cause)] if cause is not None else lines)
 
 
 def _end_after_answering() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class HealthWatch:
             asked = [self._ask(name, active) for name, active in self._active.items()]
             for fault in await asyncio.gather(*asked, return_exceptions=True):
                 if isinstance(fault, Exception):  # nobody's fault may end the watch over all
-                    _log.error("health watch failed", exc_info=fault)
+                    _log.error("health watch failed", trace="".join(traceback.format_exception(fault)))
 
     async def _ask(self, name: str, active: Active) -> None:
         try:

@@ -8,6 +8,7 @@ instead of starting twins.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -379,8 +380,10 @@ class Supervisor:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("supervision task failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Not exc_info: structlog would print every local variable with it.
+            _log.error("supervision task failed", trace="".join(traceback.format_exception(error)))
 
 
 def _retrieve(future: asyncio.Future[Active]) -> None:

@@ -218,7 +218,28 @@ async def test_an_unknown_error_leaves_as_a_fault_that_tells_nothing(
     assert fault.__cause__ is None
     assert fault.__suppress_context__
     assert SECRET not in str(fault)
-    assert fault.args[2] in capsys.readouterr().out  # its log knows
+    log = capsys.readouterr().out
+    assert fault.args[2] in log
+    assert "test_shell.py" in log
+    assert "ValueError" in log
+
+
+async def test_the_log_of_a_fault_holds_neither_its_message_nor_any_variable(
+    actor: TillActor, till: Till, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # structlog prints the local variables of every frame with a traceback: passphrases among them.
+    async def unseal(passphrase: str) -> None:
+        try:
+            raise ValueError(passphrase)
+        except ValueError as error:
+            raise RuntimeError(f"not {passphrase}") from error
+
+    till.does = lambda: unseal("".join(reversed(SECRET)))
+    with pytest.raises(ActorFaultError):
+        await actor.work()
+    log = capsys.readouterr().out
+    assert "".join(reversed(SECRET)) not in log
+    assert log.index("RuntimeError") < log.index("caused by") < log.index("ValueError")
 
 
 async def test_our_own_error_passes_without_what_it_came_from(actor: TillActor, till: Till) -> None:
