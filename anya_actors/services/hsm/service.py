@@ -26,6 +26,7 @@ from anya_actors.ports.sealing import Cipher, PassphraseKdf, SealedBoxes
 from anya_actors.ports.state_store import StateStore
 from anya_actors.services.hsm.audit import AuditTrail
 from anya_actors.services.hsm.checkpoints import Checkpoints
+from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.self_test import run_self_tests
@@ -74,7 +75,7 @@ class HsmService:
         self._boxes = boxes
         self._algorithms = algorithms
         self._guard = guard
-        self._actors = actors
+        self._endings = ProcessEndings(actors, clock)
         self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
         self._trail = AuditTrail(audit_log, clock, algorithms)
         self._records = AuditedRecords(
@@ -108,7 +109,7 @@ class HsmService:
         await self._records.engine.resume()
         await self._records.note(self._records.entry("unseal", owner="hsm"))
         self._checkpoints.start()
-        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._actors)
+        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings)
 
     async def check_health(self) -> None:
         """Return if healthy; raise `FencedError` or `SelfTestError`."""
@@ -122,9 +123,8 @@ class HsmService:
         try:
             await self._checkpoints.close()
         finally:
-            desk, self._session_desk = self._session_desk, None
-            if desk is not None:
-                await desk.close_desk()
+            self._session_desk = None
+            await self._endings.close()
             await self._records.engine.close()
             await self._trail.close()
             if self._vault is not None:

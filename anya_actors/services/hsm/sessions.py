@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from typing import Final
-
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.machine import SESSIONS
@@ -22,20 +18,12 @@ from anya_actors.domain.hsm.sessions import (
 )
 from anya_actors.domain.hsm.slots import check_owner, check_use
 from anya_actors.domain.hsm.views import SessionView
-from anya_actors.domain.machine import AnyaError, InvalidInputError
-from anya_actors.ports.actors import Actors
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.sealing import SealedBoxes
+from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.settings import HsmSettings
-
-COORDINATOR: Final = "coordinator"
-
-
-async def _end_process(actors: Actors, actor: str) -> None:
-    # Refused calls already protect the keys; this is about memory. So it may fail.
-    with contextlib.suppress(AnyaError):
-        await actors.call(COORDINATOR, "passivate", actor)
 
 
 class SessionDesk:
@@ -50,15 +38,14 @@ class SessionDesk:
         keys: KeyRing,
         boxes: SealedBoxes,
         settings: HsmSettings,
-        actors: Actors | None,
+        endings: ProcessEndings,
     ) -> None:
         self._records = records
         self._keys = keys
         self._boxes = boxes
         self._settings = settings
-        self._actors = actors
         self._used_s: dict[str, float] = {}
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings = endings
 
     async def open(self, owner: str, keys: tuple[str, ...], message_id: str) -> SessionView:
         """Open a session once per message id."""
@@ -142,7 +129,8 @@ class SessionDesk:
             message_id=message_id,
             request=("close-session", session_id),
         )
-        self._forget(session_id)
+        if session_id in sessions:
+            self._forget(session_id)
 
     async def close_with_key(self, key: str) -> None:
         """Close every session that was opened for ``key``."""
@@ -156,12 +144,6 @@ class SessionDesk:
             reason = self._expiry(session)
             if reason is not None:
                 await self.close(session.session_id, reason)
-
-    async def close_desk(self) -> None:
-        """Stop asking for processes to end."""
-        for ending in list(self._endings):
-            ending.cancel()
-        await asyncio.gather(*self._endings, return_exceptions=True)
 
     async def _check_opening(self, owner: str, keys: tuple[str, ...]) -> None:
         if not 1 <= len(keys) <= MAX_KEYS:
@@ -204,10 +186,7 @@ class SessionDesk:
     def _forget(self, session_id: str) -> None:
         """The session is over: have its process ended, which no one else would before it idles."""
         self._used_s.pop(session_id, None)
-        if self._actors is not None:
-            ending = asyncio.create_task(_end_process(self._actors, f"hsm-session/{session_id}"))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+        self._endings.schedule(f"hsm-session/{session_id}")
 
     def _touch(self, session_id: str) -> None:
         self._used_s[session_id] = self._records.clock.monotonic_s()

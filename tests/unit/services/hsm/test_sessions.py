@@ -328,10 +328,15 @@ async def test_the_process_of_a_session_that_is_over_is_ended(
     await hsm.release_keys(session.session_id, bytes(range(32)))
     with pytest.raises(SessionClosedError):
         await hsm.release_keys(session.session_id, bytes(range(1, 33)))
+    assert isinstance(bench.clock, ManualClock)
+    await bench.clock.advance(9)
+    assert coordinator.passivated.empty()  # whoever calls it hears from it that it is closed
+    await bench.clock.advance(1)
     assert await coordinator.passivated.get() == other.actor
     assert await coordinator.passivated.get() == session.actor
     with pytest.raises(SessionClosedError):
         await hsm.release_keys("long gone", bytes(range(32)))
+    await bench.clock.advance(10)
     assert await coordinator.passivated.get() == "hsm-session/long gone"
 
 
