@@ -17,7 +17,7 @@ from anya_actors.testing.simulation.process import Machine, Process
 BuildService = Callable[[str], Awaitable[Any]]
 
 _ATTEMPT_TIMEOUT_S = 3.0
-_PAUSE_S = 0.05
+_PAUSE_S = 0.3
 
 
 class Directory:

@@ -171,11 +171,10 @@ class BankService:
         clock: Clock,
         randomness: Randomness,
         bus: EventBus,
-        engine: type[DurableEngine[Account, Account]] = DurableEngine,
     ) -> None:
         self._actors = actors
         self._witness = witness
-        self.engine = engine(
+        self.engine = DurableEngine(
             store=store, rules=RULES, perform=self._perform, clock=clock, randomness=randomness, bus=bus
         )
 

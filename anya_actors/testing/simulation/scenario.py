@@ -78,6 +78,8 @@ class _Run:
                 await self._heal(breakers)
                 problems: list[str] = await self._system.client.spawn(self._judge())
                 return problems
+        except AnyaError as error:
+            return [f"a user was told: {error!r}", *self._odd]
         except TimeoutError:
             return [f"after {_PATIENCE_S} s something still does not end", *self._odd]
         finally:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.state_store import StateStores
-from anya_actors.services.durable import DurableEngine
+from anya_actors.ports.state_store import StateStore, StateStores
 from anya_actors.services.event_log import EventLog
 from anya_actors.testing.simulation.actors import Directory, Host, SimulatedActors
-from anya_actors.testing.simulation.bank import Account, BankService, Witness
+from anya_actors.testing.simulation.bank import BankService, Witness
 from anya_actors.testing.simulation.network import ConnectionRefused, Network
 from anya_actors.testing.simulation.outcome import Outside
 from anya_actors.testing.simulation.process import Machine, Process
@@ -31,7 +30,8 @@ class Defects:
 
     lying_disk: bool = False
     fences: bool = True
-    engine: type[DurableEngine[Account, Account]] = DurableEngine
+    store: Callable[[StateStore], StateStore] = lambda store: store
+    service: type[BankService] = BankService
 
 
 class BankSystem:
@@ -90,14 +90,13 @@ class BankSystem:
         async def build(actor: str) -> BankService:
             store = await stores.activate(actor)
             self.world.trace(f"{process.name} activates {actor}, epoch {store.epoch}")
-            return BankService(
-                store,
+            return self._defects.service(
+                self._defects.store(store),
                 actors=actors,
                 witness=self._witness_of(process),
                 clock=clock,
                 randomness=randomness,
                 bus=bus,
-                engine=self._defects.engine,
             )
 
         host = Host(build)
