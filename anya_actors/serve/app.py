@@ -25,7 +25,7 @@ from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
 from anya_actors.serve.websocket import events as websocket_events
 
-AREAS: Final = (health, system_routes, bitcoin, security, events)
+AREAS: Final = (system_routes, bitcoin, security, events, health)
 VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *security.VIEWS)
 
 
@@ -63,8 +63,9 @@ def build_app(
     routes: list[APIRoute] = []
     for area in AREAS:
         routes += [route for route in area.router.routes if isinstance(route, APIRoute)]
-    # Flat, not included: an included router costs every request one more layer.
-    app.router.routes.extend([*routes, *websocket_events.router.routes])
+    # Flat and in front: an included router costs every request a layer, and each route that does
+    # not match costs it a look.
+    app.router.routes[:0] = [*routes, *websocket_events.router.routes]
     _document(app, routes)
     return app
 

@@ -271,6 +271,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "wrong-passphrase": 503,
         "passphrase-source": 503,
         "consensus-engine-failed": 503,
+        "consensus-engine-locked": 503,
         "feerate-unknown": 503,
         "call-timeout": 504,
         "store-full": 507,

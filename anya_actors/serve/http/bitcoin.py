@@ -18,6 +18,7 @@ from anya_actors.domain.bitcoin.views import (
 )
 from anya_actors.domain.machine import NotSupportedError
 from anya_actors.serve.caller import Caller, Requires
+from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.schemas.bitcoin import (
     BlockName,
     NewBlocks,
@@ -32,7 +33,9 @@ from anya_actors.serve.shapes import Paging, page_of, shows, shows_page, shows_p
 BITCOIN: Final = "bitcoin/main"
 VIEWS: Final = (TipView, BlockView, TransactionView, WalletView, AddressView, BalanceView, PaymentView)
 
-router = APIRouter(prefix="/api/v1/bitcoin", tags=["bitcoin"], default_response_class=Response)
+router = APIRouter(
+    prefix="/api/v1/bitcoin", tags=["bitcoin"], default_response_class=Response, route_class=DirectRoute
+)
 
 Reader = Annotated[Caller, Depends(Requires("bitcoin:read"))]
 Writer = Annotated[Caller, Depends(Requires("bitcoin:write"))]

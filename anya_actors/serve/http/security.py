@@ -12,6 +12,7 @@ from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.serve.auth import SCOPES
 from anya_actors.serve.caller import Caller, Requires
+from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.schemas.security import (
     KeyName,
     NewKey,
@@ -27,7 +28,9 @@ HSM: Final = "hsm/main"
 SESSION: Final = "hsm-session"
 VIEWS: Final = (KeyView, SessionView, AuditEntryView, AuditReport)
 
-router = APIRouter(prefix="/api/v1/security", tags=["security"], default_response_class=Response)
+router = APIRouter(
+    prefix="/api/v1/security", tags=["security"], default_response_class=Response, route_class=DirectRoute
+)
 
 Reader = Annotated[Caller, Depends(Requires("security:read"))]
 Writer = Annotated[Caller, Depends(Requires("security"))]

@@ -10,9 +10,10 @@ from starlette.responses import Response
 from anya_actors.coordinator.views import ActorView, SystemView
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.serve.caller import Caller, Requires
+from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.shapes import Paging, page_of, shows, shows_page
 
-router = APIRouter(prefix="/api/v1/system", tags=["system"])
+router = APIRouter(prefix="/api/v1/system", tags=["system"], route_class=DirectRoute)
 
 Reader = Annotated[Caller, Depends(Requires("system:read"))]
 

@@ -82,7 +82,7 @@ async def healthy(port: int) -> bool:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(60):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - nobody announces another process
             await asyncio.sleep(0.2)
 
 
