@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from anya_actors.actors.logs import configure_logs
 from anya_actors.actors.shell import Builder, DurableActor, NotServingError
 from anya_actors.ports.actors import Actors, UnknownMethodError
 
@@ -21,15 +22,22 @@ class ActorHost:
     """The one class that is made a Ray actor, beside the coordinator's."""
 
     def __init__(self, warm_up: Callable[[], None]) -> None:
+        configure_logs()
         warm_up()
         self._shell: DurableActor[Any] | None = None
+        self._label: str | None = None
 
     async def location(self) -> tuple[int, str]:
         """Its process id and its node's address; answered as soon as the process is up."""
         return os.getpid(), node_ip()
 
+    async def label(self) -> str | None:
+        """The label under which it became an actor, or None while it is a spare."""
+        return self._label
+
     async def become(
         self,
+        label: str,
         name: str,
         shell: type[DurableActor[Any]],
         builder: Builder,
@@ -39,6 +47,7 @@ class ActorHost:
         """Be the actor ``name`` from now on, not yet activated. Only once."""
         if self._shell is not None:
             raise NotServingError(name)
+        self._label = label
         self._shell = shell(name, builder, connect, mailbox_limit)
 
     async def prepare(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -22,19 +24,48 @@ from anya_actors.ports.actors import Actors, UnknownActorError
 
 _log = structlog.get_logger(__name__)
 
+HOST_PREFIX = "host#"
+REFILL_AFTER_S = 1.0
+LONGEST_ANSWER_S = 5.0
 MOST_CONCURRENT = 10_000  # the mailbox in the shell is the bound; Ray's must never be reached
 
 
-class RayProcess:
-    """One Ray actor. Made by `RayProcesses`, once its process is up."""
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A Ray actor whose process is up."""
 
-    def __init__(self, label: str, handle: Any, pid: int, node_ip: str) -> None:
+    handle: Any
+    pid: int
+    node_ip: str
+
+    @classmethod
+    async def reached(cls, handle: Any) -> Host:
+        """Wait for the process."""
+        pid, node_ip = await handle.location.remote()
+        return cls(handle, pid, node_ip)
+
+    async def become(self, label: str, *part: Any) -> RayProcess:
+        """Give it its part."""
+        try:
+            with unwrapped():
+                await self.handle.become.remote(label, *part)
+        except BaseException:
+            ray.kill(self.handle, no_restart=True)
+            raise
+        return RayProcess(label, self)
+
+
+class RayProcess:
+    """One actor's process."""
+
+    def __init__(self, label: str, host: Host) -> None:
         self._label = label
-        self._handle = handle
-        self._pid = pid
-        self._node_ip = node_ip
+        self._handle = host.handle
+        self._pid = host.pid
+        self._node_ip = host.node_ip
         # Held open, so that the number can never come to mean another process.
-        self._pidfd = _pidfd(pid) if node_ip == own_node_ip() else None
+        self._pidfd = _pidfd(host.pid) if host.node_ip == own_node_ip() else None
+        self._killing: asyncio.Task[None] | None = None
 
     @property
     def label(self) -> str:
@@ -80,70 +111,111 @@ class RayProcess:
             await self._handle.leave.remote()
 
     async def kill(self) -> None:
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._end())
+        await asyncio.shield(self._killing)
+
+    async def _end(self) -> None:
         ray.kill(self._handle, no_restart=True)
         if self._pidfd is None:
             return
-        pidfd, self._pidfd = self._pidfd, None
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)  # a stopped process ignores Ray's kill
-        await _readable(pidfd)
-        os.close(pidfd)
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # a stopped process ignores Ray's kill
+        await _readable(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = None
 
 
 class RayProcesses:
-    """Starts hosts as Ray actors of the coordinator's namespace."""
+    """Starts hosts as Ray actors of the coordinator's namespace, and keeps one spare.
+
+    The spare has everything imported: who takes it is spared half a second. The next one is made
+    when nothing has been launched for a while, so that it never competes with a recovery.
+    """
 
     def __init__(self, kinds: Kinds, connect: Callable[[], Actors], warm_up: Callable[[], None]) -> None:
         self._kinds = kinds
         self._warm_up = warm_up
         self._connect = connect
+        self._left: dict[str, RayProcess] = {}
+        self._spare: Host | None = None
+        self._refill: asyncio.Task[None] | None = None
 
     async def launch(self, actor: str, label: str) -> RayProcess:
         kind = self._kinds.kind_of(actor)
         if kind is None:
             raise UnknownActorError(actor)
-        handle: Any = (
-            ray.remote(ActorHost)
-            .options(
-                name=label,
-                lifetime="detached",
-                max_restarts=0,
-                max_task_retries=0,
-                num_cpus=0,
-                max_concurrency=MOST_CONCURRENT,
-            )
-            .remote(self._warm_up)
-        )
-        process = await self._reached(label, handle)
-        with unwrapped():
-            await handle.become.remote(actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
-        return process
+        part = (label, actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
+        spare, self._spare = self._spare, None
+        self._refill_later()
+        if spare is not None:
+            try:
+                return await spare.become(*part)
+            except ray.exceptions.RayActorError:
+                _log.info("the spare host had died")
+        return await (await self._new_host()).become(*part)
 
     async def find(self, actor: str, label: str) -> RayProcess | None:
-        try:
-            handle = await asyncio.to_thread(ray.get_actor, label)
-        except ValueError:
-            return None
-        try:
-            async with asyncio.timeout(5.0):
-                return await self._reached(label, handle)
-        except (ray.exceptions.RayActorError, TimeoutError) as error:
-            _log.warning("not found alive", actor=actor, label=label, error=str(error))
-            ray.kill(handle, no_restart=True)
-            return None
+        return self._left.pop(label, None)
 
     async def kill_strays(self, known: set[str]) -> list[str]:
         names = await asyncio.to_thread(ray.util.list_named_actors)
-        strays = [name for name in names if "/" in name and "#" in name and name not in known]
-        for label in strays:
-            process = await self.find(label.partition("#")[0], label)
-            if process is not None:
-                await process.kill()
-        return strays
+        found = await asyncio.gather(*(self._left_behind(n) for n in names if n.startswith(HOST_PREFIX)))
+        left = [process for process in found if process is not None]
+        strays = [process for process in left if process.label not in known]
+        for process in strays:
+            await process.kill()
+        self._left = {process.label: process for process in left if process.label in known}
+        return [process.label for process in strays]
 
-    async def _reached(self, label: str, handle: Any) -> RayProcess:
-        pid, node_ip = await handle.location.remote()
-        return RayProcess(label, handle, pid, node_ip)
+    async def close(self) -> None:
+        """Keep no spare any more."""
+        if self._refill is not None:
+            self._refill.cancel()
+            await asyncio.gather(self._refill, return_exceptions=True)
+        if self._spare is not None:
+            ray.kill(self._spare.handle, no_restart=True)
+
+    async def _left_behind(self, name: str) -> RayProcess | None:
+        """What a dead coordinator left under this Ray name; a spare's label is its Ray name."""
+        try:
+            handle = await asyncio.to_thread(ray.get_actor, name)
+        except ValueError:
+            return None
+        try:
+            async with asyncio.timeout(LONGEST_ANSWER_S):
+                host = await Host.reached(handle)
+                return RayProcess(await handle.label.remote() or name, host)
+        except (ray.exceptions.RayActorError, TimeoutError) as error:
+            _log.warning("not found alive", host=name, error=str(error))
+            ray.kill(handle, no_restart=True)
+            return None
+
+    async def _new_host(self) -> Host:
+        options: dict[str, Any] = {
+            "name": HOST_PREFIX + secrets.token_hex(8),
+            "lifetime": "detached",
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "num_cpus": 0,
+            "max_concurrency": MOST_CONCURRENT,
+        }
+        handle: Any = ray.remote(ActorHost).options(**options).remote(self._warm_up)
+        try:
+            return await Host.reached(handle)
+        except BaseException:
+            ray.kill(handle, no_restart=True)
+            raise
+
+    def _refill_later(self) -> None:
+        if self._refill is not None:
+            self._refill.cancel()
+        self._refill = asyncio.create_task(self._keep_spare())
+
+    async def _keep_spare(self) -> None:
+        await asyncio.sleep(REFILL_AFTER_S)
+        if self._spare is None:
+            self._spare = await self._new_host()
 
 
 def _pidfd(pid: int) -> int | None:

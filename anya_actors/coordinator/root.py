@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 from anya_actors import __version__
+from anya_actors.actors.logs import configure_logs
 from anya_actors.coordinator.client import COORDINATOR, connect
 from anya_actors.coordinator.health import HealthPolicy
 from anya_actors.coordinator.journal import Journal
@@ -39,6 +41,7 @@ JOURNAL_ACTOR = "coordinator/journal"
 EVENTS_ACTOR = "coordinator/events"
 LONGEST_LOCATE_S = 60.0
 RETRY_START_S = 5.0
+FORGET_EVERY_S = 600.0
 
 
 def nothing() -> None:
@@ -67,6 +70,7 @@ class Coordinator:
     """The Ray actor named ``coordinator``."""
 
     def __init__(self, plan: Plan) -> None:
+        configure_logs()
         self._plan = plan
         self._clock = plan.clock()
         self._announcements: asyncio.Queue[SystemEvent] = asyncio.Queue()
@@ -89,10 +93,11 @@ class Coordinator:
         self._journal_store: StateStore = await stores.activate(JOURNAL_ACTOR)
         self._events = EventLog(await stores.activate(EVENTS_ACTOR), self._clock)
         kinds = Kinds(plan.kinds)
+        self._processes = RayProcesses(kinds, connect, plan.warm_up)
         self._supervisor = Supervisor(
             plan.tree,
             kinds,
-            processes=RayProcesses(kinds, connect, plan.warm_up),
+            processes=self._processes,
             journal=Journal(self._journal_store),
             clock=self._clock,
             randomness=plan.randomness(),
@@ -189,6 +194,7 @@ class Coordinator:
         """Stop every child, youngest first, then release the stores."""
         await self.ready()
         await self._supervisor.stop()
+        await self._processes.close()
         for chore in self._chores:
             chore.cancel()
         await self._events.close()
@@ -197,12 +203,25 @@ class Coordinator:
     async def _announce(self) -> None:
         while True:
             event = await self._announcements.get()
-            await self._or_end(self._events.announce(COORDINATOR, SUPERVISION_EVENT, event))
+            await self._persist(
+                lambda event=event: self._events.announce(COORDINATOR, SUPERVISION_EVENT, event)
+            )
 
     async def _forget(self) -> None:
         while True:
-            await self._events.forget_old()
-            await self._clock.sleep(600.0)
+            await self._persist(self._events.forget_old)
+            await self._clock.sleep(FORGET_EVERY_S)
+
+    async def _persist(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Try until it succeeds: a full disk is a matter of time."""
+        while True:
+            try:
+                await self._or_end(work())
+            except AnyaError as error:
+                _log.warning("the event log waits", error=str(error))
+                await self._clock.sleep(RETRY_START_S)
+            else:
+                return
 
     async def _or_end(self, work: Any) -> Any:
         """Two coordinators must never act: one that is fenced ends itself."""

@@ -88,7 +88,7 @@ async def standby_ready(actors: Any) -> None:
         system = await actors.call(
             "coordinator", "system_after", system.coordinator_epoch, system.version, 5.0
         )
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(3.0)  # the spare process, too, is being replaced
 
 
 def main() -> int:
