@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+    # Serve looks at its replicas four times a second, not ten: the difference is idle processor time.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
