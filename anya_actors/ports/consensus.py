@@ -66,7 +66,10 @@ class ConsensusEngine(Protocol):
         """Hash and height of the active chain's last block."""
 
     def process_block(self, block: Block) -> Verdict:
-        """Check the block, keep it if it may be valid, and follow it if it makes the best chain."""
+        """Check the block, keep it if it may be valid, and follow it if it makes the best chain.
+
+        Raises `EngineFailedError` if it could not be judged; the engine must be opened anew.
+        """
 
     def spent_coins(self, block_hash: BlockHash) -> tuple[tuple[Coin, ...], ...]:
         """The coins spent by each transaction of a once connected block, the coinbase left out.

@@ -10,9 +10,14 @@ from typing import Final
 
 import pbk
 
+from anya_actors.ports.consensus import EngineFailedError
+
 _FAILED: Final = re.compile(
     r"ConnectBlock [0-9a-f]{64} failed, (?P<connect>.+)$|AcceptBlock FAILED \((?P<accept>.+)\)\s*$"
 )
+
+# Reject reasons are words joined by hyphens; what a broken disk causes is told in sentences.
+_RULE: Final = re.compile(r"(?:duplicate|[a-z]+(?:-[A-Za-z0-9]+)+)(?: ?\(|$)")
 
 _heard = threading.local()
 _connection: pbk.LoggingConnection | None = None
@@ -46,11 +51,17 @@ def heard_lines() -> Iterator[list[str]]:
 
 
 def reason_in(lines: list[str], block_hash: str) -> tuple[str, str]:
-    """Reject reason and detail about this block; the last word counts, about this block first."""
+    """Reject reason and detail about this block.
+
+    Raises `EngineFailedError` if the kernel named no rule: then it could not judge, for want of
+    disk space say, and the block may well be valid.
+    """
     about = [line for line in lines if "ConnectBlock" in line and block_hash in line]
     for line in [*about, *reversed(lines)]:
         match = _FAILED.search(line.strip())
         if match:
             reason, _, detail = (match["connect"] or match["accept"]).partition(", ")
+            if _RULE.match(reason) is None:
+                raise EngineFailedError("judge a block", reason)
             return reason.strip(), detail.strip()
-    return "rejected", ""
+    raise EngineFailedError("judge a block", lines[-1].strip() if lines else "it does not say why")

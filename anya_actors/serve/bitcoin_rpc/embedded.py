@@ -212,9 +212,9 @@ class EmbeddedNode:
         directory, self._directory = self._directory, None
         if node is not None:
             records = node.records
-            was_open = node.chain.is_open
+            is_whole = node.chain.is_open and not node.chain.has_failed
             await node.close()
-            if directory is not None and orderly and was_open:
+            if directory is not None and orderly and is_whole:
                 directory.mark_clean_stop(records)
         if directory is not None:
             directory.close()

@@ -54,6 +54,7 @@ class Chain:
         self._engines = engines
         self._journal = journal
         self._engine: ConsensusEngine | None = None
+        self.has_failed = False
         # The kernel is called by this one thread, so the event loop never waits for it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="consensus")
         self._recent: dict[BlockHash, Block] = {}
@@ -161,7 +162,11 @@ class Chain:
             return self._known_again(block), ChainChange()
         if self.tree.is_invalidated(self.tree.nodes[block.header.previous]):
             return Verdict(Standing.INVALID, reason="bad-prevblk"), ChainChange()
-        verdict = await self._run(self._opened().process_block, block)
+        try:
+            verdict = await self._run(self._opened().process_block, block)
+        except EngineFailedError:
+            self.has_failed = True
+            raise
         if verdict.standing is Standing.INVALID:
             return verdict, ChainChange()
         raw = block.serialize()

@@ -114,8 +114,8 @@ class BitcoinNodeService:
         """Raise `UnavailableError` if nothing can be changed any more before a new start."""
         if self._journal.is_lost:
             raise UnavailableError("the embedded Bitcoin node", "its journal must be opened anew")
-        if not self.chain.is_open:
-            raise UnavailableError("the embedded Bitcoin node", "its consensus engine is closed")
+        if self.chain.has_failed or not self.chain.is_open:
+            raise UnavailableError("the embedded Bitcoin node", "its consensus engine must be opened anew")
 
     async def close(self) -> None:
         """Finish the change under way, then flush the engine and release the journal."""

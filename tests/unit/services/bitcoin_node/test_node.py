@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
+from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
+from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.append_log import AppendLog, LogFullError
-from anya_actors.ports.consensus import Standing
+from anya_actors.ports.consensus import (
+    ConsensusEngine,
+    ConsensusEngines,
+    EngineFailedError,
+    Standing,
+    Verdict,
+)
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService, FeeTooHighError, UnknownBlockError
 from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
@@ -315,6 +325,45 @@ async def test_a_node_whose_journal_broke_asks_to_be_started_anew(start_node: St
         await node.check_health()
     log.is_broken = False
     assert (await start_node(log)).chain.tip.height == 0
+
+
+class TiredEngine:
+    """The real engine, until its disk is full."""
+
+    def __init__(self, engine: ConsensusEngine) -> None:
+        self._engine = engine
+        self.tip, self.close = engine.tip, engine.close
+        self.spent_coins, self.verify_scripts = engine.spent_coins, engine.verify_scripts
+
+    def process_block(self, block: Block) -> Verdict:
+        if self.tip()[1] == 2:
+            raise EngineFailedError("judge a block", "Disk space is too low!")
+        return self._engine.process_block(block)
+
+
+class TiringEngines:
+    """Opens one engine that tires."""
+
+    def __init__(self, engines: ConsensusEngines) -> None:
+        self._engines = engines
+
+    def open(self, *, wipe: bool) -> TiredEngine:
+        return TiredEngine(self._engines.open(wipe=wipe))
+
+
+async def test_an_engine_that_cannot_judge_is_no_refusal_of_the_block(
+    tmp_path: Path, clock: ManualClock, start_node: StartNode
+) -> None:
+    log = MemoryAppendLog()
+    engines = TiringEngines(KernelEngines(tmp_path / "tired", Network.REGTEST, in_memory=True))
+    node = BitcoinNodeService(engines=engines, log=log, clock=clock, randomness=SystemRandomness())
+    await node.start(clean=False)
+    with pytest.raises(EngineFailedError, match="Disk space"):
+        await node.generate(TRUE, 3)
+    with pytest.raises(UnavailableError, match="opened anew"):
+        await node.check_health()
+    await node.close()
+    assert (await start_node(log)).chain.tip.height == 2
 
 
 async def test_the_wallet_pays_and_counts_what_is_left(node: BitcoinNodeService) -> None:
