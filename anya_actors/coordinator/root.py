@@ -203,9 +203,7 @@ class Coordinator:
     async def _announce(self) -> None:
         while True:
             event = await self._announcements.get()
-            await self._persist(
-                lambda event=event: self._events.announce(COORDINATOR, SUPERVISION_EVENT, event)
-            )
+            await self._persist(partial(self._events.announce, COORDINATOR, SUPERVISION_EVENT, event))
 
     async def _forget(self) -> None:
         while True:
