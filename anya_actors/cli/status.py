@@ -25,13 +25,14 @@ def show_status(settings: Settings, *, as_json_lines: bool) -> None:
         for actor in system["actors"]:
             print_json(event="actor", **actor)
         return
-    console = Console()
+    console = Console(highlight=False)
     head = _head(system)
     console.print(
         f"[bold]{head['name']}[/] {head['platform_version']} is [bold]{head['phase']}[/] at {url}, "
         f"{head['restarts']} restarts"
     )
     console.print(tree_table(system))
+    console.print("[dim]* critical   + a standby process waits[/]")
 
 
 def tree_table(system: Mapping[str, Any]) -> Table:
