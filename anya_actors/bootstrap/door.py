@@ -10,11 +10,13 @@ from anya_actors.serve.settings import DoorSettings, Listen, TlsFiles
 
 def build_api(settings: Settings) -> Any:
     """The ASGI application of one replica; called in the replica's process."""
+    from anya_actors.actors.logs import configure_logs
     from anya_actors.adapters.system.clock import SystemClock
     from anya_actors.coordinator.client import connect
     from anya_actors.serve.app import build_app
     from anya_actors.services.hsm import HsmSettings
 
+    configure_logs()
     names = HsmSettings()
     door = DoorSettings(
         audience=names.audience,

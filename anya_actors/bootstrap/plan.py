@@ -22,7 +22,7 @@ from anya_actors.config import Settings
 from anya_actors.coordinator.health import HealthPolicy
 from anya_actors.coordinator.kinds import Kind
 from anya_actors.coordinator.root import Plan
-from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+from anya_actors.domain.supervision.spec import ChildSpec, Restart, SupervisorSpec
 
 SESSIONS = "hsm-sessions"
 
@@ -71,7 +71,8 @@ def _kinds(settings: Settings) -> list[Kind]:
             HsmSessionBuilder(),
             supervisor=SESSIONS,
             most_active=settings.hsm.max_sessions,
-            # Its keys go with its process, and no successor gets them: it lives as long as the session.
+            # Its keys go with its process and no successor gets them: a restart would be for nothing.
+            restart=Restart.TEMPORARY,
             idle_timeout_s=settings.hsm.session_idle_timeout_s,
         ),
         kind("bitcoin", BitcoinActor, BitcoinBuilder(settings)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anya_actors.actors.shell import Builder, DurableActor
-from anya_actors.domain.supervision.spec import ChildSpec
+from anya_actors.domain.supervision.spec import ChildSpec, Restart
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
@@ -19,7 +19,8 @@ class Kind:
 
     ``supervisor`` is where actors of this kind appear when they are called for the first time;
     None where only the actors that stand in the tree exist. ``builder`` is picklable; it runs in
-    the actor's own process.
+    the actor's own process. A virtual actor with ``restart`` temporary is not started again when it
+    dies, but when it is called again.
     """
 
     name: str
@@ -31,11 +32,13 @@ class Kind:
     critical: bool = False
     start_timeout_s: float = 60.0
     mailbox_limit: int = 1000
+    restart: Restart = Restart.PERMANENT
 
     def child_spec(self, actor: str) -> ChildSpec:
         """The spec of a virtual actor of this kind."""
         return ChildSpec(
             actor,
+            restart=self.restart,
             critical=self.critical,
             start_timeout_s=self.start_timeout_s,
             idle_timeout_s=self.idle_timeout_s,

@@ -36,7 +36,7 @@ from anya_actors.domain.supervision.machine import (
     StopChild,
     step,
 )
-from anya_actors.domain.supervision.spec import ChildSpec, SupervisorSpec
+from anya_actors.domain.supervision.spec import ChildSpec, Restart, SupervisorSpec
 from anya_actors.domain.supervision.tree import Phase, Status, Tree, plant
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.ports.clock import Clock
@@ -179,15 +179,20 @@ class Supervisor:
             raise OverloadedError(f"{kind.name}/*", living)
         if self._tree.phase is not Phase.RUNNING:
             raise UnavailableError(actor, f"the platform is {self._tree.phase.value}")
-        self._apply(ChildAdded(kind.supervisor, actor))
+        self._apply(ChildAdded(kind.supervisor, actor, kind.restart.value))
 
     async def _adopt(self, found: Found) -> None:
         name, process, identity = found.entry.actor, found.process, found.identity
         kind = self._kinds.kind_of(name)
-        if kind is not None and kind.supervisor is not None and name not in self._static:
-            # Dead or alive: it was there, and may owe something.
-            self._apply(ChildAdded(kind.supervisor, name))
-        if name not in self._tree.children:  # this version of the platform knows it no more
+        if (
+            kind is not None
+            and kind.supervisor is not None
+            and name not in self._static
+            # A dead one may owe something, unless its kind lets the dead rest.
+            and (identity is not None or kind.restart is Restart.PERMANENT)
+        ):
+            self._apply(ChildAdded(kind.supervisor, name, kind.restart.value))
+        if name not in self._tree.children:  # nobody wants it any more
             await asyncio.gather(*(end(left) for left in (process, found.standby) if left is not None))
             await self._launcher.forget(name)
             return

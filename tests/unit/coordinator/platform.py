@@ -13,7 +13,7 @@ from anya_actors.coordinator.journal import Journal
 from anya_actors.coordinator.kinds import Kind, Kinds
 from anya_actors.coordinator.supervisor import Supervisor
 from anya_actors.domain.machine import SystemEvent
-from anya_actors.domain.supervision.spec import ChildSpec, Strategy, SupervisorSpec
+from anya_actors.domain.supervision.spec import ChildSpec, Restart, Strategy, SupervisorSpec
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.state_store import StateStore
 from anya_actors.testing.clock import ManualClock
@@ -47,6 +47,7 @@ def kind(name: str, *, most_active: int = 3, idle_timeout_s: float = 60.0, criti
     return Kind(
         name, DurableActor, NoBuilder(), supervisor="virtual", most_active=most_active,
         idle_timeout_s=idle_timeout_s, critical=critical, start_timeout_s=60.0,
+        restart=Restart.TEMPORARY if name == "t" else Restart.PERMANENT,
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ class Platform:
         self.processes = MemoryProcesses()
         self.clock = ManualClock()
         self.told: list[SystemEvent] = []
-        self.kinds = Kinds({name: kind(name) for name in ("v", "w", "s")})
+        self.kinds = Kinds({name: kind(name) for name in ("v", "w", "s", "t")})
         self.supervisor: Supervisor
         self.store: StateStore
 

@@ -53,6 +53,20 @@ async def test_those_that_died_unwatched_are_started_again_virtual_ones_too() ->
     assert platform.processes.twins == []
 
 
+async def test_a_temporary_one_that_died_unwatched_is_not_started_again() -> None:
+    platform = Platform()
+    await platform.boot()
+    await platform.locate("t/dead")
+    living = await platform.locate("t/living")
+    await platform.crash()
+    platform.processes.serving("t/dead").die()
+    supervisor = await platform.boot()
+    assert list(supervisor.tree.children) == ["t/living"]
+    living.die()
+    await quiet()
+    assert platform.labels() == []
+
+
 async def test_a_virtual_actor_that_was_passivated_stays_away() -> None:
     platform = Platform()
     supervisor = await platform.boot()

@@ -165,6 +165,19 @@ async def test_a_virtual_actor_that_has_served_is_restarted_like_any_other() -> 
     assert (await soon(waiting)).label == "v/x#3"
 
 
+async def test_a_temporary_virtual_actor_that_dies_stays_away_until_it_is_called_again() -> None:
+    # HSM sessions: their keys go with their process, so restarting them was for nothing, and ten
+    # deaths in a minute took the HSM's whole supervisor down.
+    platform = Platform(intensity=0)
+    supervisor = await platform.boot()
+    for number in (1, 2, 3):
+        process = await soon(platform.locate("t/x"))
+        assert process.label == f"t/x#{number}"
+        process.die()
+        await quiet()
+        assert (platform.labels(), list(supervisor.tree.children)) == ([], [])
+
+
 # -- starts that fail ---------------------------------------------------------------------------------
 
 
