@@ -77,6 +77,10 @@ def test_a_store_that_does_not_fence_is_found() -> None:
     assert first_problem(Defects(fences=False))
 
 
+def test_a_supervisor_that_does_not_see_a_hung_actor_is_found() -> None:
+    assert "does not end" in first_problem(Defects(watches_health=False))
+
+
 class Wrapped:
     """A store that does as ``inner`` does, but for what a subclass breaks."""
 

@@ -52,11 +52,6 @@ class SimulatedDisk:
         """This disk as ``process`` uses it."""
         return MountedDisk(self._world, self, process)
 
-    def unlock_all(self) -> None:
-        """The process has ended: its file locks are gone."""
-        for content in self.files.values():
-            content.locked_by = None
-
     def lose_power(self) -> None:
         """Of each file keep what was synced and, of the rest, whatever chance left."""
         chance = self._world.chance

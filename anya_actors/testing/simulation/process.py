@@ -31,6 +31,7 @@ class Process:
         self.name = f"{machine.name}#{number}"
         self.alive = True
         self.served: dict[str, Any] = {}
+        self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[Any]] = []
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -55,6 +56,8 @@ class Process:
         self.alive = False
         self.served.clear()
         self._end_tasks()
+        if not self.died.done():
+            self.died.set_result(None)
 
     def _end_tasks(self) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]
@@ -66,7 +69,13 @@ class Process:
 
 
 class Machine:
-    """A place with a disk on which one process runs at a time."""
+    """A place with a disk on which one process runs at a time.
+
+    ``mates`` names the other places that share its disk and its power: they end with it when the
+    power fails. One that does not restart is for a process that somebody else starts anew.
+    """
+
+    restarts = True
 
     def __init__(
         self,
@@ -80,6 +89,7 @@ class Machine:
         self.disk = disk
         self.process: Process | None = None
         self._program = program
+        self.mates: Callable[[], list[Machine]] = list
         self._boots = 0
 
     def boot(self) -> None:
@@ -93,16 +103,21 @@ class Machine:
 
     def crash(self, *, power: bool) -> None:
         """Kill the process; with ``power``, what the disk had not synced may be lost with it."""
+        if self._end("loses power" if power else "is killed") and power:
+            for mate in self.mates():
+                mate._end("loses power")
+            self.disk.lose_power()
+
+    def _end(self, how: str) -> bool:
         process, self.process = self.process, None
         if process is None:
-            return
-        self.world.trace(f"{process.name} {'loses power' if power else 'is killed'}")
+            return False
+        self.world.trace(f"{process.name} {how}")
         self.world.crashes += 1
         process.die()
-        self.disk.unlock_all()
-        if power:
-            self.disk.lose_power()
-        self.world.after(self.world.faults.restart_delay_s(), self.boot)
+        if self.restarts:
+            self.world.after(self.world.faults.restart_delay_s(), self.boot)
+        return True
 
     async def _run(self, process: Process) -> None:
         try:

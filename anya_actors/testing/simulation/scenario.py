@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from anya_actors.domain.machine import AnyaError
+from anya_actors.ports.actors import Actors
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.ports.state_store import StoreFullError
-from anya_actors.testing.simulation.actors import RETRYABLE, SimulatedActors
+from anya_actors.testing.simulation.actors import RETRYABLE
 from anya_actors.testing.simulation.bank import CLOSED, Account, InsufficientFundsError
 from anya_actors.testing.simulation.checks import Books, find_problems
 from anya_actors.testing.simulation.loop import StuckError
 from anya_actors.testing.simulation.outcome import Outcome
-from anya_actors.testing.simulation.remote import RemoteBus
-from anya_actors.testing.simulation.system import BANKS, BankSystem, Defects
+from anya_actors.testing.simulation.supervised import SupervisedSystem
+from anya_actors.testing.simulation.system import BANKS, BankSystem, Defects, System
 from anya_actors.testing.simulation.world import World
 
 ACCOUNTS = ("x", "y")
@@ -41,7 +42,8 @@ class Order:
 def simulate(seed: int, defects: Defects | None = None, *, keep_trace: bool = False) -> Outcome:
     """Run one seed to its end."""
     world = World(seed, keep_trace=keep_trace)
-    run = _Run(world, BankSystem(world, defects or Defects()))
+    kind: type[System] = world.chance.choice((BankSystem, BankSystem, SupervisedSystem))
+    run = _Run(world, kind(world, defects or Defects()))
     problems: list[str]
     try:
         problems = world.run(run.main())
@@ -59,7 +61,7 @@ def simulate(seed: int, defects: Defects | None = None, *, keep_trace: bool = Fa
 
 
 class _Run:
-    def __init__(self, world: World, system: BankSystem) -> None:
+    def __init__(self, world: World, system: System) -> None:
         self._world = world
         self._system = system
         self.acknowledged: dict[str, Account] = {}
@@ -102,7 +104,7 @@ class _Run:
     # -- what users do ----------------------------------------------------------------------------
 
     async def _use(self) -> None:
-        actors = SimulatedActors(self._system.network, self._system.client, self._system.directory)
+        actors = self._system.actors()
         opened = {
             (bank, account): asyncio.create_task(self._open(actors, bank, account))
             for bank in BANKS
@@ -111,7 +113,7 @@ class _Run:
         orders = [self._order(actors, order, opened[order.bank, order.account]) for order in self._orders]
         await asyncio.gather(*opened.values(), *orders)
 
-    async def _open(self, actors: SimulatedActors, bank: str, account: str) -> None:
+    async def _open(self, actors: Actors, bank: str, account: str) -> None:
         message_id = f"open {bank} {account}"
         await self._until_answered(
             lambda: actors.call(
@@ -119,7 +121,7 @@ class _Run:
             )
         )
 
-    async def _order(self, actors: SimulatedActors, order: Order, opened: asyncio.Task[None]) -> None:
+    async def _order(self, actors: Actors, order: Order, opened: asyncio.Task[None]) -> None:
         await asyncio.sleep(order.at_s)
         await opened
 
@@ -156,7 +158,7 @@ class _Run:
             await asyncio.sleep(self._world.chance.expovariate(1 / rate))
             if self._world.faults.crash_every_s:
                 power = self._world.chance.random() < self._world.faults.power_share
-                self._world.chance.choice(self._system.fallible).crash(power=power)
+                self._system.break_one(power=power)
 
     async def _partition(self) -> None:
         names = list(self._world.machines)
@@ -173,15 +175,10 @@ class _Run:
                 faults.cut = set()
 
     async def _move(self) -> None:
-        while (rate := self._world.faults.move_every_s) and self._system.is_cluster:
+        while rate := self._world.faults.move_every_s:
             await asyncio.sleep(self._world.chance.expovariate(1 / rate))
             if self._world.faults.move_every_s:
-                bank, worker = (
-                    self._world.chance.choice(BANKS),
-                    self._world.chance.choice(self._system.workers),
-                )
-                self._world.trace(f"{bank} is believed to be on {worker.name}")
-                self._system.directory.place(bank, worker)
+                self._system.disturb_one()
 
     async def _heal(self, breakers: list[asyncio.Task[None]]) -> None:
         left_s = _FAULTS_LAST_S - self._world.now_s
@@ -195,7 +192,7 @@ class _Run:
     # -- what must hold ---------------------------------------------------------------------------
 
     async def _judge(self) -> list[str]:
-        actors = SimulatedActors(self._system.network, self._system.client, self._system.directory)
+        actors = self._system.actors()
         accounts: dict[tuple[str, str], Account] = {}
         # Money on its way makes the next bank owe something: look until a look finds none.
         for _ in range(3):
@@ -211,15 +208,11 @@ class _Run:
             receipts=self._system.outside.receipts,
             altered=self._system.outside.altered,
             delivered=await self._delivered(received),
-            commit_epochs={
-                shelf.actor: shelf.commit_epochs
-                for stores in self._system.stores()
-                for shelf in stores.shelves.values()
-            },
+            commit_epochs=self._system.commit_epochs(),
         )
         return self._odd + find_problems(books)
 
-    async def _statement(self, actors: SimulatedActors, bank: str) -> list[Account]:
+    async def _statement(self, actors: Actors, bank: str) -> list[Account]:
         while True:
             try:
                 statement: list[Account] = await actors.call(bank, "statement", timeout_s=20.0)
@@ -228,7 +221,7 @@ class _Run:
             return statement
 
     async def _delivered(self, expected: int) -> list[Delivered]:
-        bus = RemoteBus(self._system.network, self._system.client, self._system.coordinator)
+        bus = self._system.bus()
         delivered: list[Delivered] = []
         for _ in range(200):
             try:

@@ -99,13 +99,19 @@ class JournalStores:
 
     @classmethod
     async def open(
-        cls, disk: Disk, randomness: Randomness, on_lost: Callable[[], None], *, fences: bool = True
+        cls,
+        disk: Disk,
+        randomness: Randomness,
+        on_lost: Callable[[], None],
+        *,
+        name: str = "journal",
+        fences: bool = True,
     ) -> JournalStores:
-        """Replay the log ``journal`` of ``disk``.
+        """Replay the log of this name on ``disk``; raises `StoreLockedError` while it is in use.
 
         ``on_lost`` is called when nobody can tell any more what is on disk: start again then.
         """
-        log = await FileAppendLog.open(disk, "journal", randomness)
+        log = await FileAppendLog.open(disk, name, randomness)
         stores = cls(log, on_lost, fences=fences)
         for record in await log.read(0, len(log)):
             entry = _DECODER.decode(record)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from anya_actors.domain.machine import AnyaError, UnavailableError
+from anya_actors.ports.actors import Actors
+from anya_actors.ports.event_bus import EventBus
 from anya_actors.ports.state_store import StateStore, StateStores
 from anya_actors.services.event_log import EventLog
 from anya_actors.testing.simulation.actors import Directory, Host, SimulatedActors
@@ -30,8 +32,39 @@ class Defects:
 
     lying_disk: bool = False
     fences: bool = True
+    watches_health: bool = True
     store: Callable[[StateStore], StateStore] = lambda store: store
     service: type[BankService] = BankService
+
+
+class System(Protocol):
+    """What a run needs of the system that it strikes and questions."""
+
+    outside: Outside
+
+    def __init__(self, world: World, defects: Defects) -> None: ...
+
+    @property
+    def client(self) -> Process:
+        """The process of those who use the system; it never dies."""
+
+    def boot(self) -> None:
+        """Start every machine."""
+
+    def actors(self) -> Actors:
+        """The actors as the client calls them."""
+
+    def bus(self) -> EventBus:
+        """The event bus as the client reads it."""
+
+    def break_one(self, *, power: bool) -> None:
+        """Kill something, or cut its power."""
+
+    def disturb_one(self) -> None:
+        """Do what a system in good health must bear: move an actor, hang one."""
+
+    def commit_epochs(self) -> dict[str, list[int]]:
+        """The epochs of each actor's commits, in order."""
 
 
 class BankSystem:
@@ -63,20 +96,35 @@ class BankSystem:
             machine.boot()
 
     @property
-    def fallible(self) -> list[Machine]:
-        """The machines that faults may strike."""
-        return [*self.workers, self.coordinator, self.database]
-
-    @property
     def client(self) -> Process:
         """The process of those who use the system; it never dies."""
         assert self._client_machine.process is not None  # noqa: S101 - nothing strikes it
         return self._client_machine.process
 
-    def stores(self) -> list[JournalStores]:
-        """Every living store."""
-        processes = [machine.process for machine in self.fallible]
-        return [process.served["stores"] for process in processes if process and "stores" in process.served]
+    def actors(self) -> Actors:
+        return SimulatedActors(self.network, self.client, self.directory)
+
+    def bus(self) -> EventBus:
+        return RemoteBus(self.network, self.client, self.coordinator)
+
+    def break_one(self, *, power: bool) -> None:
+        self.world.chance.choice(self._fallible).crash(power=power)
+
+    def disturb_one(self) -> None:
+        """Believe an actor to be elsewhere, though it may live where it was."""
+        if self.is_cluster:
+            bank, worker = self.world.chance.choice(BANKS), self.world.chance.choice(self.workers)
+            self.world.trace(f"{bank} is believed to be on {worker.name}")
+            self.directory.place(bank, worker)
+
+    def commit_epochs(self) -> dict[str, list[int]]:
+        processes = [machine.process for machine in self._fallible]
+        stores = [process.served["stores"] for process in processes if process and "stores" in process.served]
+        return {shelf.actor: shelf.commit_epochs for each in stores for shelf in each.shelves.values()}
+
+    @property
+    def _fallible(self) -> list[Machine]:
+        return [*self.workers, self.coordinator, self.database]
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -93,7 +141,7 @@ class BankSystem:
             return self._defects.service(
                 self._defects.store(store),
                 actors=actors,
-                witness=self._witness_of(process),
+                witness=witness_of(self.network, process, self._outside_machine),
                 clock=clock,
                 randomness=randomness,
                 bus=bus,
@@ -129,20 +177,6 @@ class BankSystem:
             fences=self._defects.fences,
         )
 
-    def _witness_of(self, process: Process) -> Witness:
-        async def bring(effect_id: str, transfer: str, amount_sat: int) -> None:
-            async def take(_: Process) -> None:
-                self.world.trace(f"outside takes {effect_id} from {process.name}")
-                self.outside.take(effect_id, transfer, amount_sat)
-
-            try:
-                async with asyncio.timeout(_WITNESS_TIMEOUT_S):
-                    await self.network.request(process, self._outside_machine, take)
-            except (TimeoutError, ConnectionRefused) as error:
-                raise UnavailableError("the outside", type(error).__name__) from error
-
-        return bring
-
 
 async def _keep_trying(act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     while True:
@@ -152,3 +186,20 @@ async def _keep_trying(act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
             await asyncio.sleep(0.5)
         else:
             return
+
+
+def witness_of(network: Network, process: Process, outside: Machine) -> Witness:
+    """How ``process`` brings receipts to the world outside."""
+
+    async def bring(effect_id: str, transfer: str, amount_sat: int) -> None:
+        async def take(taker: Process) -> None:
+            process.world.trace(f"outside takes {effect_id} from {process.name}")
+            taker.served["outside"].take(effect_id, transfer, amount_sat)
+
+        try:
+            async with asyncio.timeout(_WITNESS_TIMEOUT_S):
+                await network.request(process, outside, take)
+        except (TimeoutError, ConnectionRefused) as error:
+            raise UnavailableError("the outside", type(error).__name__) from error
+
+    return bring
