@@ -56,6 +56,8 @@ def prepare_environment(settings: Settings, instance: str) -> None:
             # Ray's workers name themselves in `ps`; they must not write over the mark to do it.
             "SPT_NOENV": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray would run its workers, and so every actor and door, behind all else on the machine.
+            "RAY_worker_niceness": "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
             "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",

@@ -16,6 +16,7 @@ BOOT_ATTEMPTS = 3
 # Small and closed: no dashboard, no worker before it is needed, token authentication on.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
