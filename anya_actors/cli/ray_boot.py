@@ -106,18 +106,22 @@ def _idle_servers_left_out() -> Iterator[None]:
     """Leave out Ray's autoscaler, log monitor and dashboard server: nobody asks them here.
 
     `ray.init` has no switch for them; they cost 3 s of CPU at the boot and 200 MiB for ever (ADR 12).
-    Only Ray's methods that start them are replaced, and only those that this Ray has.
+    The two methods of Ray that start them are replaced, if this Ray has them.
     """
+    from ray._private import ray_constants
     from ray._private.node import Node
 
-    def no_dashboard(node: Any, **_: Any) -> None:
+    def start_no_dashboard(node: Any, **_: Any) -> None:
         node._webui_url = ""
+        # Runs before the node's other processes are started, so what they are told can be set here.
+        node._ray_params.include_log_monitor = False
+        # Ray's fixed port is free for one Ray of a machine; the second would wait 3.4 s for it in vain.
+        node._ray_params.dashboard_agent_listen_port = 0
+        # The agent asks for this address every second until it has one. Nobody can listen on port 0.
+        address, namespace = ray_constants.DASHBOARD_ADDRESS, ray_constants.KV_NAMESPACE_DASHBOARD
+        node.get_gcs_client().internal_kv_put(address.encode(), b"http://127.0.0.1:0", True, namespace)
 
-    stand_ins = {
-        "start_monitor": lambda node: None,
-        "start_log_monitor": lambda node: None,
-        "start_api_server": no_dashboard,
-    }
+    stand_ins = {"start_monitor": lambda node: None, "start_api_server": start_no_dashboard}
     kept = {name: getattr(Node, name) for name in stand_ins if hasattr(Node, name)}
     for name in kept:
         setattr(Node, name, stand_ins[name])
