@@ -16,7 +16,7 @@ from anya_actors.serve.auth import Authenticator, HsmJwks, JwksSource, RateLimit
 from anya_actors.serve.caller import Door
 from anya_actors.serve.event_feed import EventFeed
 from anya_actors.serve.gate import Gate
-from anya_actors.serve.http import bitcoin, events, health, security
+from anya_actors.serve.http import bitcoin, events, health, reference, security
 from anya_actors.serve.http import system as system_routes
 from anya_actors.serve.metrics import DoorMetrics
 from anya_actors.serve.openapi import openapi_of
@@ -25,7 +25,7 @@ from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
 from anya_actors.serve.websocket import events as websocket_events
 
-AREAS: Final = (system_routes, bitcoin, security, events, health)
+AREAS: Final = (system_routes, bitcoin, security, events, health, reference)
 VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *security.VIEWS)
 
 
@@ -54,7 +54,7 @@ def build_app(
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
-        docs_url="/docs",
+        docs_url=None,  # `reference` shows the document without asking another host
         openapi_url="/openapi.json",
     )
     app.state.door = door

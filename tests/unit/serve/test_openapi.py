@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -71,5 +72,20 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         assert name in document["components"]["schemas"]
 
 
-async def test_the_page_that_shows_it_is_there(platform: Any) -> None:
-    assert "swagger" in (await platform.client().get("/docs")).text.lower()
+async def test_the_page_that_shows_it_needs_no_other_host(platform: Any) -> None:
+    client = platform.client()
+    page = await client.get("/docs")
+    assert "//" not in page.text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) == 4
+    for address in set(loaded) - {"data:,"}:
+        assert (await client.get(f"/{address}")).status_code == 200, address
+    assert (await client.get("/docs/start.js")).text.count("openapi.json") == 1
+    assert "SwaggerUIBundle" in (await client.get("/docs/swagger-ui-bundle.js")).text
+
+
+async def test_a_browser_may_ask_no_other_host_for_the_page(platform: Any) -> None:
+    policy = (await platform.client().get("/docs")).headers["content-security-policy"]
+    sources = {word for rule in policy.split("; ") for word in rule.split()[1:]}
+    assert sources == {"'none'", "'self'", "'unsafe-inline'", "data:"}
+    assert "script-src 'self';" in policy
