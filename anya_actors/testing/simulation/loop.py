@@ -80,6 +80,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._chance = chance
         self._now_s = 0.0
+        # Finer than any delay drawn, coarser than a float can tell apart after years of virtual time.
+        self._clock_resolution = 1e-6
         self._turns = 0
         self._tasks_made = 0
         self._ready = _ReadyInAnyOrder(chance)
@@ -128,6 +130,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run ``main`` to its end."""
+        self._turns = 0
         return self.run_until_complete(main)
 
     def _make_task(
