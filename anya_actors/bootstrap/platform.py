@@ -84,11 +84,13 @@ async def start_platform(settings: Settings, report: Report, plan: Plan | None =
 
     ``plan`` replaces the platform's own tree (`plan_of`), for tests that add to it.
     """
-    report("coordinator", "Starting the root supervisor")
-    coordinator = await launch_coordinator(plan or plan_of(settings))
-    platform = RayPlatform(settings, coordinator, RayActors())
+    # The door first: Serve's controller, then its replica, are the longest chain of processes.
     door = asyncio.create_task(_open_door(settings, report))
+    report("coordinator", "Starting the root supervisor")
+    coordinator = None
     try:
+        coordinator = await launch_coordinator(plan or plan_of(settings))
+        platform = RayPlatform(settings, coordinator, RayActors())
         await _wait_running(platform.actors, settings, report)
         if settings.bitcoin.embedded:
             node = await platform.actors.call(NODE, "addresses")
@@ -99,7 +101,8 @@ async def start_platform(settings: Settings, report: Report, plan: Plan | None =
     except BaseException:
         door.cancel()
         await asyncio.gather(door, return_exceptions=True)
-        await stop_coordinator(coordinator)
+        if coordinator is not None:
+            await stop_coordinator(coordinator)
         raise
     return platform
 
