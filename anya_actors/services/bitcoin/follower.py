@@ -210,6 +210,7 @@ class Follower:
         gone = tuple(bytes(block_hash) for block_hash in hashes)
         event = ChainDisconnected(gone) if key == CHAIN_KEY else BlocksDisconnected(gone)
         await self._ledger.follow(key, event, count)
+        self._seen.clear()  # what these blocks held may wait in the mempool again
 
     async def _connect_up_to(self, key: str, height: int) -> None:
         while True:

@@ -156,6 +156,22 @@ async def test_a_transaction_that_leaves_the_mempool_is_no_longer_pending(
     assert (await service.balance("friend")).pending_sat == 0
 
 
+async def test_a_payment_that_a_reorganisation_gives_back_to_the_mempool_is_pending_again(
+    world: Any, service: BitcoinService
+) -> None:
+    await world.funded(service, 50)
+    friend = await service.create_wallet("friend", message_id="w")
+    await service.send("main", friend.address, 1_000_000, 2, message_id="m")
+    await service.settled("main")
+    await service.follow()
+    world.node.mine(1)
+    await service._follower.follow(mempool=False)  # the block comes between two looks at the mempool
+    world.node.reorganise(1)
+    await service.follow()
+    balance = await service.balance("friend")
+    assert (balance.pending_sat, balance.confirmed_sat) == (1_000_000, 0)
+
+
 async def test_following_goes_on_by_itself_and_after_an_outage(world: Any, service: BitcoinService) -> None:
     await service.create_wallet("main", message_id="w")
     world.node.down = True
