@@ -98,6 +98,15 @@ class MemoryBitcoinNode:
         self._readmit(waiting)
         self.mine(depth + 1 if length is None else length, empty=empty)
 
+    def fall_behind(self, depth: int) -> list[Block]:
+        """Take the newest blocks off, as from a node that reads them anew; `catch_up` takes them."""
+        return [self._disconnect() for _ in range(depth)][::-1]
+
+    def catch_up(self, blocks: Iterable[Block]) -> None:
+        """Read these blocks again, oldest first."""
+        for block in blocks:
+            self._connect(block)
+
     def lose_mempool(self) -> None:
         """Forget every waiting transaction, as a node does that restarts without its file."""
         self._mempool = {}

@@ -17,7 +17,7 @@ from anya_actors.domain.bitcoin.payment_plan import signing_digests, with_witnes
 from anya_actors.domain.bitcoin.sighash import Sighash
 from anya_actors.domain.bitcoin.transaction import parse_transaction
 from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
-from anya_actors.domain.machine import AnyaError, Command, Event, NotSupportedError
+from anya_actors.domain.machine import AnyaError, Command, Event, NotSupportedError, UnavailableError
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc, BroadcastRejectedError
 from anya_actors.ports.signer import Signer
 from anya_actors.services.bitcoin.follower import Follower
@@ -79,8 +79,12 @@ class Performer:
     async def _refused(self, key: str, payment_id: str, reason: str) -> Event:
         # A node that has the transaction in a block whose outputs are all spent rejects it like
         # one whose coins are missing. The chain knows: look there before believing the refusal.
+        info = await self._rpc.chain_info()
         await self._follower.follow(mempool=False)
         wallet = await self._ledger.wallet(key.partition("/")[2])
+        if info.initial_block_download and info.height < wallet.cursor.height:
+            # The block that made its coins may be one that the node has still to read anew.
+            raise UnavailableError("the Bitcoin node", "it has not yet read all the blocks that it had")
         if wallet.payment(payment_id).phase in _IN_A_BLOCK:
             return PaymentBroadcast(payment_id)
         return PaymentRefused(payment_id, reason, wallet.cursor.height)

@@ -196,6 +196,24 @@ async def test_a_node_that_reads_its_blocks_anew_is_waited_for(world: Any, servi
     assert (await service.balance("main")).height == world.node.height
 
 
+async def test_a_node_that_has_not_read_the_coins_block_yet_refuses_nothing_for_good(
+    world: Any, service: BitcoinService
+) -> None:
+    await world.funded(service, 50)
+    world.node.down = True
+    promised = await service.send("main", world.payee, 1_000_000, 2, message_id="m")
+    unread = world.node.fall_behind(50)
+    world.node.down = False
+    world.node.initial_block_download = True
+    await world.pass_time(10)
+    assert (await service.payment(promised.payment_id)).phase == "signed"
+    world.node.catch_up(unread)
+    world.node.initial_block_download = False
+    await world.pass_time(10)
+    await service.settled("main")
+    assert (await service.payment(promised.payment_id)).phase == "broadcast"
+
+
 async def test_a_node_of_another_network_is_not_believed(world: Any, service: BitcoinService) -> None:
     world.node.network = Network.SIGNET
     with pytest.raises(WrongChainError, match="signet"):
