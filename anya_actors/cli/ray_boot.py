@@ -23,7 +23,12 @@ ATTEMPTS: Final = 3
 _OPEN_FILES: Final = 65_536
 
 # Ray's own spelling. Workers are started when actors need them, not in advance.
-_LOCAL: Final = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+# Metrics would be served to all interfaces without a token.
+_LOCAL: Final = {
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_metrics_collection": "0",
+}
 
 # Unix sockets below Ray's directory have names of up to 107 bytes, so it cannot lie in the data
 # directory, whose path may be long.
@@ -105,7 +110,7 @@ def stop_ray() -> None:
 def _idle_servers_left_out() -> Iterator[None]:
     """Leave out Ray's autoscaler, log monitor and dashboard server: nobody asks them here.
 
-    `ray.init` has no switch for them; they cost 3 s of CPU at the boot and 200 MiB for ever (ADR 12).
+    `ray.init` has no switch for them; they cost 3 s of CPU at the boot and 200 MiB for ever (ADR 13).
     The two methods of Ray that start them are replaced, if this Ray has them.
     """
     from ray._private import ray_constants
