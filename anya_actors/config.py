@@ -148,7 +148,6 @@ class SupervisionSettings(_Section, frozen=True, kw_only=True):
     max_restarts: Positive = 10
     restart_period_s: Seconds = 60.0
     mailbox_limit: Positive = 1_000
-    passivate_after_s: Seconds = 300.0
     start_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 10.0
 

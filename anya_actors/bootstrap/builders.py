@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from anya_actors.actors.logs import configure_logs
 from anya_actors.adapters.actors.event_bus import ActorsEventBus
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.bootstrap.stores import open_stores
-from anya_actors.config import Settings, read_secret_file
+from anya_actors.config import LogSettings, Settings, read_secret_file
 from anya_actors.ports.actors import Actors
 
 if TYPE_CHECKING:
@@ -179,8 +180,9 @@ _SEALING: Sequence[str] = (
 )
 
 
-def warm_up() -> None:
-    """What every actor's process imports before it is known which actor it will be."""
+def warm_up(log: LogSettings) -> None:
+    """What every actor's process does before it is known which actor it will be."""
+    configure_logs(log.level, log.format)
     _import("anya_actors.services.durable", "anya_actors.adapters.rocksdb.state_store")
 
 

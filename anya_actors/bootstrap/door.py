@@ -16,7 +16,7 @@ def build_api(settings: Settings) -> Any:
     from anya_actors.serve.app import build_app
     from anya_actors.services.hsm import HsmSettings
 
-    configure_logs()
+    configure_logs(settings.log.level, settings.log.format)
     names = HsmSettings()
     door = DoorSettings(
         audience=names.audience,

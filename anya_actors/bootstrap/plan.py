@@ -52,7 +52,7 @@ def plan_of(settings: Settings) -> Plan:
         randomness=SystemRandomness,
         health=HealthPolicy(interval_s=supervision.health_interval_s, timeout_s=supervision.health_timeout_s),
         settings=settings.to_public(),
-        warm_up=warm_up,
+        warm_up=partial(warm_up, settings.log),
     )
 
 

@@ -70,7 +70,7 @@ class Coordinator:
     """The Ray actor named ``coordinator``."""
 
     def __init__(self, plan: Plan) -> None:
-        configure_logs()
+        configure_logs(**plan.settings.get("log", {}))
         self._plan = plan
         self._clock = plan.clock()
         self._announcements: asyncio.Queue[SystemEvent] = asyncio.Queue()
