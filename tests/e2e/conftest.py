@@ -16,9 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from anya_actors.cli.processes import MARKER, end_all, of_instance
-
-BOOT_S = 90.0
+from anya_actors.cli.processes import end_all, of_instance
 
 
 class Launched:
@@ -118,6 +116,3 @@ def living(pids: list[int]) -> list[int]:
         except psutil.NoSuchProcess:
             continue
     return found
-
-
-__all__ = ["BOOT_S", "MARKER", "Launch", "Launched", "living", "wait_gone"]
