@@ -15,6 +15,7 @@ import uvicorn
 
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import DoorDownError
+from anya_actors.serve.http_protocol import BoundedHttpProtocol
 from anya_actors.serve.port import join_port
 from anya_actors.serve.settings import Listen
 
@@ -33,7 +34,7 @@ def uvicorn_config(app: Any, listen: Listen) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,

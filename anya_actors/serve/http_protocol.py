@@ -1,0 +1,75 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to what a peer may make it hold before anyone asks who it is.
+
+uvicorn bounds a body by not reading on, but collects a request's head for as long as it comes, queues
+as many pipelined requests as are sent, and waits for the first byte for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+HEAD_TIMEOUT_S: Final = 20.0
+# Requests sent behind one that is being answered (RFC 9112, section 9.3.2).
+MAX_PIPELINED: Final = 64
+
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. Its head is bounded up to the size of one read, which the event loop bounds."""
+
+    _in_head = True
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        continues = self._in_head
+        super().data_received(data)
+        if not self._in_head:
+            self._head_bytes = 0
+            self._stop_timer()
+            return
+        # What began behind something else in this read is counted from the next one on.
+        self._head_bytes = self._head_bytes + len(data) if continues else 0
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, b"")
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise httptools.HttpParserError("too many pipelined requests")
+        super().on_headers_complete()
+
+    def _refuse(self, answer: bytes) -> None:
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        if answer and (self.cycle is None or self.cycle.response_complete):
+            self.transport.write(answer)
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        timer, self._head_timer = self._head_timer, None
+        if timer is not None:
+            timer.cancel()

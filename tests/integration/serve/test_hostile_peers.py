@@ -1,0 +1,109 @@
+"""What a peer without a token may make the door hold: little, and not for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from anya_actors.serve import http_protocol
+
+SLOW_S = 10.0
+
+
+async def test_a_head_without_end_is_refused(open_door: Any) -> None:
+    door = open_door()
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\n")
+    answer = asyncio.ensure_future(reader.read())
+    for _ in range(500):
+        # Each byte of it would stay in the door's memory, ten times over.
+        writer.write(b"x: 1\r\n" * 1000)
+        await asyncio.wait([answer], timeout=0.01)
+        if answer.done():
+            break
+    assert answer.done()
+    answer.exception()  # reset or end: what was still on its way decides
+    writer.close()
+
+
+async def test_one_header_without_end_is_refused(open_door: Any) -> None:
+    door = open_door()
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
+    for _ in range(20):
+        writer.write(b"a" * 4096)
+        await asyncio.sleep(0)
+    answer = await asyncio.wait_for(reader.read(), SLOW_S)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_head_that_never_ends_is_given_up(
+    open_door: Any, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
+    door = open_door()
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(sent)
+    assert await asyncio.wait_for(reader.read(), SLOW_S) == b""
+    writer.close()
+
+
+async def test_the_second_head_of_a_connection_is_given_up_as_well(
+    open_door: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
+    door = open_door()
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\n")
+    answer = await asyncio.wait_for(reader.read(), SLOW_S)
+    assert answer.count(b"HTTP/1.1 200 ") == 1
+    writer.close()
+
+
+async def test_an_answer_that_takes_long_is_waited_for(
+    open_door: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
+    door = open_door(body_timeout_s=0.2)
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(b"POST /api/v1/bitcoin/wallets HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    answer = await asyncio.wait_for(reader.read(), SLOW_S)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_a_few_pipelined_requests_are_answered_and_thousands_are_not(open_door: Any) -> None:
+    door = open_door()
+    few, many = 10, 5000
+    for count, expected in ((few, few), (many, 0)):
+        reader, writer = await asyncio.open_connection(door.host, door.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * (count - 1))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        try:
+            answer = await asyncio.wait_for(reader.read(), SLOW_S)
+        except ConnectionResetError:
+            assert count == many
+        assert answer.count(b"HTTP/1.1 200 ") == expected
+        writer.close()
+
+
+async def test_bodies_outside_the_api_count_as_requests_too(open_door: Any, deadline: float) -> None:
+    # Each may hold a megabyte for half a minute, and nobody has been asked for a token yet.
+    door = open_door(max_in_flight=2, body_timeout_s=SLOW_S)
+    waiting = []
+    for path in ("/healthz", "/api/v1/events"):
+        waiting.append((await asyncio.open_connection(door.host, door.port))[1])
+        waiting[-1].write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{".encode())
+    async with door.client() as client:
+        while "anya_http_in_flight 2.0" not in (await client.get("/metrics")).text:
+            assert time.monotonic() < deadline
+        assert (await client.post("/nowhere", json={})).status_code == 429
+        assert (await client.get("/healthz")).status_code == 200
+    for writer in waiting:
+        writer.close()
