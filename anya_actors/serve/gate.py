@@ -48,7 +48,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path: str = scope["path"]
-        if not path.startswith(API_PREFIX) or path == STREAM_PATH:
+        is_free = not path.startswith(API_PREFIX) or path == STREAM_PATH
+        # A body counts wherever it is sent: it is held in memory before anyone asks for a token.
+        if is_free and scope["method"] in _BODILESS:
             await self._answer(scope, receive, send)
             return
         if self._in_flight >= self._settings.max_in_flight:
