@@ -48,6 +48,7 @@ Perform = Callable[[str, Command, str], Awaitable[Event | None]]
 
 CACHED_STATES = 4096
 REPLY_RETENTION_MS = 7 * 24 * 3600 * 1000
+FORGET_EVERY_MS = 24 * 3600 * 1000
 
 # A commit that ended with one of these has certainly not happened.
 DEFINITE = (VersionConflictError, MessageAppliedError, FencedError, StoreFullError)
@@ -127,6 +128,7 @@ class DurableEngine(Generic[S, R]):
         self._doubtful: dict[str, int] = {}  # and which doubt it is
         self._doubts = 0
         self._calls: set[asyncio.Task[R]] = set()
+        self._forgot_unix_ms = 0
 
     # -- what services call -------------------------------------------------------------------
 
@@ -134,7 +136,7 @@ class DurableEngine(Generic[S, R]):
         """Begin to perform what a dead predecessor still owed. Call it once, first."""
         await self._outbox.take_up()
         self._relay.start()
-        self._outbox.persist(self._forget_old_replies, "old replies could not be dropped")
+        self._forget_daily()
 
     async def handle(self, key: str, event: Event, *, message_id: str, request: object = None) -> R:
         """Apply ``event`` to ``key`` once per ``message_id``; return the first application's answer.
@@ -254,6 +256,7 @@ class DurableEngine(Generic[S, R]):
         )
         if outcome.events:
             self._relay.notify()
+        self._forget_daily()
         return answer
 
     async def _commit(self, commit: Commit) -> tuple[int, ...]:
@@ -343,6 +346,13 @@ class DurableEngine(Generic[S, R]):
                 )
             except MessageAppliedError:
                 return
+
+    def _forget_daily(self) -> None:
+        # No timer: who commits nothing gathers no replies.
+        now_unix_ms = self._clock.now_unix_ms()
+        if now_unix_ms - self._forgot_unix_ms >= FORGET_EVERY_MS:
+            self._forgot_unix_ms = now_unix_ms
+            self._outbox.persist(self._forget_old_replies, "old replies could not be dropped")
 
     async def _forget_old_replies(self) -> None:
         await self._store.forget_replies(self._clock.now_unix_ms() - REPLY_RETENTION_MS)

@@ -109,6 +109,18 @@ async def test_replies_older_than_a_week_are_forgotten_at_the_next_activation(wo
     await successor.close()
 
 
+async def test_replies_older_than_a_week_are_forgotten_by_one_that_runs_on_for_weeks(world: World) -> None:
+    engine = await world.engine()
+    await engine.resume()
+    await engine.handle("a", Deposited(5), message_id="m")
+    await world.clock.advance(7 * 24 * 3600 + 1)
+    await engine.handle("a", Deposited(6), message_id="m2")
+    await quiet()
+    assert await engine.answered("a", "m", Deposited(5)) is None
+    assert await engine.answered("a", "m2", Deposited(6)) is not None
+    await engine.close()
+
+
 # -- concurrency -------------------------------------------------------------------------------------
 
 
