@@ -37,6 +37,8 @@ CACHED_TOKENS: Final = 4096
 CACHED_SUBJECTS: Final = 4096
 # An unknown or forged key must not make every request ask the HSM for its keys.
 JWKS_MIN_AGE_S: Final = 5.0
+# Everyone whose token is not known yet waits for the answer.
+JWKS_TIMEOUT_S: Final = 5.0
 
 
 class JwksSource(Protocol):
@@ -53,7 +55,7 @@ class HsmJwks:
         self._actors = actors
 
     async def jwks(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = await self._actors.call("hsm/main", "jwks")
+        found: Mapping[str, Any] = await self._actors.call("hsm/main", "jwks", timeout_s=JWKS_TIMEOUT_S)
         return found
 
 
@@ -79,6 +81,7 @@ class Authenticator:
         self._jwks: Mapping[str, Any] | None = None
         self._verifier: TokenVerifier | None = None
         self._fetched_s = -math.inf
+        self._asked_s = -math.inf
         self._verified: OrderedDict[bytes, Claims] = OrderedDict()
         self._lock = asyncio.Lock()
 
@@ -90,7 +93,8 @@ class Authenticator:
     async def authenticate(self, token: str) -> Claims:
         """What the token says; raise `InvalidTokenError`, `ExpiredTokenError`, `UnavailableError`."""
         age_s = self._clock.monotonic_s() - self._fetched_s
-        if age_s > self._settings.jwks_refresh_s:
+        # One asks; whoever is known already does not wait behind it.
+        if age_s > self._settings.jwks_refresh_s and not self._lock.locked():
             await self._keys_younger_than(self._settings.jwks_refresh_s)
         # The digest stands for the token, so that no usable token lies in this process's memory.
         name = hashlib.sha256(token.encode(errors="replace")).digest()
@@ -123,7 +127,10 @@ class Authenticator:
     async def _keys_younger_than(self, age_s: float) -> TokenVerifier:
         async with self._lock:
             verifier = self._verifier
-            if verifier is not None and self._clock.monotonic_s() - self._fetched_s <= age_s:
+            now_s = self._clock.monotonic_s()
+            if verifier is not None and (
+                now_s - self._fetched_s <= age_s or now_s - self._asked_s <= JWKS_MIN_AGE_S
+            ):
                 return verifier
             try:
                 jwks = await self._source.jwks()
@@ -131,8 +138,9 @@ class Authenticator:
                 if verifier is None:
                     raise UnavailableError("the key set that verifies tokens", error.code) from error
                 # Old keys still prove what they proved; ask again after the short interval.
-                self._fetched_s = self._clock.monotonic_s() - self._settings.jwks_refresh_s + JWKS_MIN_AGE_S
                 return verifier
+            finally:
+                self._asked_s = self._clock.monotonic_s()
             self._fetched_s = self._clock.monotonic_s()
             if verifier is None or jwks != self._jwks:
                 self._jwks = jwks

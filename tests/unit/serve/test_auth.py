@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -117,6 +118,51 @@ async def test_tokens_are_verified_while_the_hsm_is_down(platform: Any, authenti
     platform.actors.remove("hsm/main")
     await platform.clock.advance(301)
     assert (await authenticator.authenticate(token)).subject == "alice"
+
+
+async def test_forgeries_do_not_wait_for_an_hsm_that_is_down_one_after_the_other(
+    platform: Any, authenticator: Authenticator
+) -> None:
+    # Each question to it waits until its time is up, and everyone waits behind the question.
+    await authenticator.authenticate(platform.token("admin"))
+    asked = 0
+
+    async def jwks() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        raise UnavailableError("hsm/main", "it is restarting")
+
+    platform.hsm.jwks = jwks
+    await platform.clock.advance(auth.JWKS_MIN_AGE_S + 1)
+    for number in range(20):
+        with pytest.raises(InvalidTokenError):
+            await authenticator.authenticate(f"forgery.number.{number}")
+    assert asked == 1
+    await platform.clock.advance(auth.JWKS_MIN_AGE_S + 1)
+    with pytest.raises(InvalidTokenError):
+        await authenticator.authenticate("forgery")
+    assert asked == 2
+
+
+async def test_a_known_caller_does_not_wait_for_an_hsm_that_does_not_answer(
+    platform: Any, authenticator: Authenticator
+) -> None:
+    token = platform.token("admin", ttl_s=7200)
+    await authenticator.authenticate(token)
+    answer = asyncio.Event()
+
+    async def jwks() -> dict[str, Any]:
+        await answer.wait()
+        raise UnavailableError("hsm/main", "it is restarting")
+
+    platform.hsm.jwks = jwks
+    await platform.clock.advance(301)
+    asking = asyncio.create_task(authenticator.authenticate(token))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await authenticator.authenticate(token)).subject == "alice"
+    answer.set()
+    assert (await asking).subject == "alice"
 
 
 async def test_without_any_keys_nobody_is_let_in(platform: Any, authenticator: Authenticator) -> None:
