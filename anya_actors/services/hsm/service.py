@@ -109,7 +109,9 @@ class HsmService:
         await self._records.engine.resume()
         await self._records.note(self._records.entry("unseal", owner="hsm"))
         self._checkpoints.start()
-        self._session_desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings)
+        desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings)
+        await desk.close_with_disabled_keys()
+        self._session_desk = desk
 
     async def check_health(self) -> None:
         """Return if healthy; raise `FencedError` or `SelfTestError`."""

@@ -16,7 +16,7 @@ from anya_actors.domain.hsm.sessions import (
     find_session,
     session_view,
 )
-from anya_actors.domain.hsm.slots import check_owner, check_use
+from anya_actors.domain.hsm.slots import SlotPhase, check_owner, check_use
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.sealing import SealedBoxes
@@ -58,6 +58,7 @@ class SessionDesk:
                 await self.close_expired()
                 event = self._opening(owner, keys)
                 view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
+                self._touch(event.session.session_id)
         if not isinstance(view, SessionView):
             raise TypeError(f"an opening was answered with {type(view).__name__}")
         return view
@@ -110,7 +111,7 @@ class SessionDesk:
                 outcome=each.outcome,
                 actor=session.actor,
                 count=each.count,
-            ).of_request(f"{message_id}/{index}")
+            ).of_request(f"{session.actor}/{message_id}/{index}")  # no id but the session's own
             for index, each in enumerate(records)
         ]
         await self._records.note(*entries)
@@ -138,6 +139,14 @@ class SessionDesk:
             if key in session.keys:
                 await self.close(session.session_id, f"key {key} was disabled")
 
+    async def close_with_disabled_keys(self) -> None:
+        """Close what a predecessor that died while it disabled a key left open."""
+        for session in (await self._table()).sessions:
+            for key in session.keys:
+                if (await self._keys.slot(key)).phase is SlotPhase.DISABLED:
+                    await self.close(session.session_id, f"key {key} was disabled")
+                    break
+
     async def close_expired(self) -> None:
         """Close what has been idle or open for too long."""
         for session in (await self._table()).sessions:
@@ -163,7 +172,6 @@ class SessionDesk:
             absolute_timeout_s=settings.session_absolute_timeout_s,
         )
         audit = records.entry("open-session", owner=owner, key=",".join(keys), actor=session.actor)
-        self._touch(session.session_id)
         return SessionOpened(session, settings.session_limit, audit)
 
     async def _usable(self, session_id: str) -> Session:

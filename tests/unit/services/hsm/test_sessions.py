@@ -20,6 +20,7 @@ from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService, HsmSettings
+from anya_actors.services.hsm.sessions import SessionDesk
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import CHEAP, LocalHsm
 
@@ -343,3 +344,44 @@ async def test_the_process_of_a_session_that_is_over_is_ended(
 async def test_an_actor_of_the_platform_may_own_keys(hsm: HsmService) -> None:
     await hsm.create_key("w", "secp256k1", "bitcoin/main", message_id="m1")
     assert (await hsm.open_session("bitcoin/main", ("w",), message_id="m2")).owner == "bitcoin/main"
+
+
+async def test_a_session_cannot_take_the_place_of_the_hsms_own_entries(
+    bench: LocalHsm, hsm: HsmService, session: SessionView
+) -> None:
+    # What is recorded under an id is not recorded again, and ids of the HSM's entries are counted up.
+    await ask(bench, session, "public_key", "ecc")
+    records = tuple(OperationRecord("sign", "ecc") for _ in range(64))
+    await hsm.append_audit(session.session_id, records, message_id="hsm/main")
+    await hsm.issue_token("mallory", ("admin",), 60, message_id="unseen")
+    assert await last_entry(hsm) == ("hsm/main", "issue-token", "api-jwt", "ok", 1)
+
+
+async def test_refused_openings_leave_nothing_behind(bench: LocalHsm) -> None:
+    bench.settings = HsmSettings(kdf=CHEAP, session_limit=1)
+    hsm = await bench.start()
+    await hsm.create_key("k", "ed25519", "alice", message_id="m")
+    await hsm.open_session("alice", ("k",), message_id="first")
+    for number in range(5):
+        with pytest.raises(SessionLimitError):
+            await hsm.open_session("alice", ("k",), message_id=f"m{number}")
+    assert len(hsm._desk._used_s) == 1
+
+
+async def test_a_key_disabled_just_before_a_crash_is_taken_from_its_sessions(
+    bench: LocalHsm, hsm: HsmService, session: SessionView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(bench, session, "public_key", "ecc")
+
+    async def crash(_: object, key: str) -> None:
+        raise ConnectionError(f"killed before the sessions of {key} were closed")
+
+    monkeypatch.setattr(SessionDesk, "close_with_key", crash)
+    with pytest.raises(ConnectionError):
+        await hsm.disable_key("ecc", "alice", message_id="disable")
+    monkeypatch.undo()
+    bench.kill("hsm/main")
+    successor = await bench.start()
+    assert await successor.sessions() == []
+    with pytest.raises(SessionClosedError):
+        await ask(bench, session, "sign", "ecc", DIGEST, "ecdsa-secp256k1")
