@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from typing import Any
 
 import ray
@@ -32,13 +33,14 @@ COORDINATOR_SERVES = frozenset(
 )
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.5
+MOST_HANDLES = 256  # virtual actors come and go by the thousand, and Ray watches whoever has a handle
 
 
 class RayActors:
-    """One per process; keeps the handles that it has found."""
+    """One per process; keeps the handles that it has found and used last."""
 
     def __init__(self) -> None:
-        self._handles: dict[str, Any] = {}
+        self._handles: OrderedDict[str, Any] = OrderedDict()
 
     async def call(
         self, actor: str, method: str, *args: Any, message_id: str | None = None, timeout_s: float = 30.0
@@ -64,6 +66,7 @@ class RayActors:
     async def _handle(self, actor: str, timeout_s: float) -> Any:
         known = self._handles.get(actor)
         if known is not None:
+            self._handles.move_to_end(actor)
             return known
         if actor == COORDINATOR:
             try:
@@ -73,6 +76,8 @@ class RayActors:
         else:
             found = await self.call(COORDINATOR, "locate", actor, timeout_s, timeout_s=timeout_s)
         self._handles[actor] = found
+        if len(self._handles) > MOST_HANDLES:
+            self._handles.popitem(last=False)
         return found
 
     def _forget(self, actor: str, handle: Any) -> None:

@@ -1,0 +1,46 @@
+"""The client of actors, over handles that need no Ray to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anya_actors.coordinator.client import COORDINATOR, MOST_HANDLES, RayActors
+
+
+class Remote:
+    """What stands where Ray has a handle's method."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    async def remote(self, *args: Any, **_: Any) -> Any:
+        return self._answer(*args)
+
+
+class Host:
+    """An actor that answers with its own name."""
+
+    def __init__(self, name: str) -> None:
+        self.invoke = Remote(lambda method, args, keywords: name)
+
+
+class Registry:
+    """A coordinator that knows every actor, and counts who was looked for."""
+
+    def __init__(self) -> None:
+        self.located: list[str] = []
+        self.locate = Remote(self._locate)
+
+    def _locate(self, actor: str, timeout_s: float) -> Host:
+        self.located.append(actor)
+        return Host(actor)
+
+
+async def test_the_handles_of_thousands_of_sessions_are_not_kept_and_those_in_use_are() -> None:
+    actors, registry = RayActors(), Registry()
+    actors._handles[COORDINATOR] = registry
+    for number in range(10 * MOST_HANDLES):
+        assert await actors.call(f"session/{number}", "ask") == f"session/{number}"
+        assert await actors.call("hsm/main", "ask") == "hsm/main"
+    assert len(actors._handles) == MOST_HANDLES
+    assert registry.located.count("hsm/main") == 1
