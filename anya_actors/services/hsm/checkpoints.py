@@ -29,6 +29,7 @@ class Checkpoints:
         self._delay_s = delay_s
         self._every = every
         self._task: asyncio.Task[None] | None = None
+        self._verifying: asyncio.Task[AuditReport] | None = None
 
     async def stored(self) -> Checkpoint | None:
         """The newest checkpoint."""
@@ -45,15 +46,23 @@ class Checkpoints:
             await self._records.change(AUDIT, AuditSigned(self._records.trail.sign()))
 
     async def verify(self) -> AuditReport:
-        """Verify the trail against the newest checkpoint; a failure is published, then raised."""
-        try:
-            return await self._records.trail.verify(await self.stored())
-        except AuditBrokenError as error:
-            await self._records.change(AUDIT, AuditFoundBroken(int(error.args[0])))
-            raise
+        """Verify the trail against the newest checkpoint; a failure is published, then raised.
+
+        It is much work, so whoever asks meanwhile shares it, if it covers what stands there now.
+        """
+        wanted = self._records.trail.head.entries
+        while True:
+            if self._verifying is None or self._verifying.done():
+                self._verifying = asyncio.create_task(self._verify())
+            report = await asyncio.shield(self._verifying)
+            if report.entries >= wanted:
+                return report
 
     async def close(self) -> None:
         """Stop, signing for what is left if that can still be stored."""
+        if self._verifying is not None:
+            self._verifying.cancel()
+            await asyncio.gather(self._verifying, return_exceptions=True)
         if self._task is None:
             return
         self._task.cancel()
@@ -62,6 +71,13 @@ class Checkpoints:
             await self.sign()
         except AnyaError as error:  # a newer copy may have taken over; it signs
             _log.warning("the last audit entries are not signed for", error=str(error))
+
+    async def _verify(self) -> AuditReport:
+        try:
+            return await self._records.trail.verify(await self.stored())
+        except AuditBrokenError as error:
+            await self._records.change(AUDIT, AuditFoundBroken(int(error.args[0])))
+            raise
 
     async def _run(self) -> None:
         trail, clock = self._records.trail, self._records.clock
