@@ -48,11 +48,17 @@ class AuditTrail:
         self._signer: SigningKey | None = None
         self._opened = asyncio.Event()
         self._growth = asyncio.Condition()
+        self._lost: UnavailableError | None = None
 
     @property
     def head(self) -> Head:
         """Where the chain ends."""
         return self._head
+
+    def verify_writable(self) -> None:
+        """Raise `UnavailableError` once the log takes nothing more until it is opened anew."""
+        if self._lost is not None:
+            raise UnavailableError(*self._lost.args)
 
     async def open(self, signer: SigningKey, checkpoint: Checkpoint | None) -> None:
         """Read the chain from the checkpoint on; raise `AuditBrokenError` if the log fails it."""
@@ -150,6 +156,7 @@ class AuditTrail:
                     await self._write([record for records, _ in batch for record in records])
                 except Exception as error:  # noqa: BLE001 - handed to every caller that waits
                     outcome = error
+                    self._lost = error if isinstance(error, UnavailableError) else self._lost
                 for _, done in batch:
                     if done.done():
                         continue  # its caller was cancelled

@@ -114,8 +114,9 @@ class HsmService:
         self._session_desk = desk
 
     async def check_health(self) -> None:
-        """Return if healthy; raise `FencedError` or `SelfTestError`."""
+        """Return if healthy; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
         await self._records.engine.check_health()
+        self._trail.verify_writable()
         if self._failure is not None:
             raise self._failure
         _ = self._desk

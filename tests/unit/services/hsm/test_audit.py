@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
 from anya_actors.domain.hsm.audit import AuditEntry, encode_entry, parse_entry
 from anya_actors.domain.hsm.errors import AuditBrokenError
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.append_log import LogFullError
 from anya_actors.services.hsm import HsmService, HsmSettings
 from anya_actors.testing.clock import ManualClock
@@ -237,3 +238,61 @@ async def test_no_entry_holds_a_payload(bench: LocalHsm) -> None:
     everything = b"".join(records(bench))
     assert message not in everything
     assert signature not in everything
+
+
+class _Counted(MemoryAppendLog):
+    reads = 0
+
+    async def read(self, start: int, limit: int) -> list[bytes]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return await super().read(start, limit)
+
+
+async def test_many_who_verify_at_once_share_the_work() -> None:
+    # Each walk is seconds of work for the one process that audits every signature.
+    log = _Counted()
+    bench = LocalHsm(log=log)
+    hsm = await filled(bench)
+    before = log.reads
+    first = asyncio.create_task(hsm.verify_audit())
+    await asyncio.sleep(0)
+    await hsm.create_key("late", "ed25519", "alice", message_id="late")
+    reports = await asyncio.gather(*(hsm.verify_audit() for _ in range(50)))
+    # Nobody is told of less than there was when he asked.
+    assert {report.entries for report in reports} == {12}
+    assert (await first).entries == 11
+    assert log.reads - before <= 3
+    alter(records(bench))
+    broken = await asyncio.gather(*(hsm.verify_audit() for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in broken] == [AuditBrokenError] * 3
+    await bench.close()
+
+
+async def test_an_hsm_whose_log_takes_nothing_until_it_is_opened_anew_asks_to_be_restarted() -> None:
+    log = _FullOnce()
+    bench = LocalHsm(log=log)
+    hsm = await bench.start()
+    log.full = True
+    with pytest.raises(LogFullError):
+        await hsm.create_key("no good name", "ed25519", "alice", message_id="m1")
+    await hsm.check_health()  # a full disk is no reason: the next try may succeed
+    hsm._trail._log = _Lost(len(log))
+    with pytest.raises(UnavailableError):
+        await hsm.create_key("no good name", "ed25519", "alice", message_id="m2")
+    with pytest.raises(UnavailableError, match="could not be cut back"):
+        await hsm.check_health()
+    hsm._trail._log = log
+    await bench.close()
+
+
+class _Lost(MemoryAppendLog):
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    async def append(self, *records: bytes) -> int:
+        raise UnavailableError("log audit.log", "after a failed write it could not be cut back")
