@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -154,6 +155,15 @@ class Chain:
 
     # Changing
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Memory must not be served from after what is done here broke off: a new start is needed."""
+        try:
+            yield
+        except BaseException:
+            self.has_failed = True
+            raise
+
     async def submit(self, block: Block) -> tuple[Verdict, ChainChange]:
         """Judge a block and follow it if it makes the best chain; durable when it returns."""
         if block.header.previous not in self.tree.nodes:
@@ -162,11 +172,8 @@ class Chain:
             return self._known_again(block), ChainChange()
         if self.tree.is_invalidated(self.tree.nodes[block.header.previous]):
             return Verdict(Standing.INVALID, reason="bad-prevblk"), ChainChange()
-        try:
+        with self.whole():
             verdict = await self._run(self._opened().process_block, block)
-        except EngineFailedError:
-            self.has_failed = True
-            raise
         if verdict.standing is Standing.INVALID:
             return verdict, ChainChange()
         raw = block.serialize()
@@ -178,7 +185,8 @@ class Chain:
             raise
         self.tree.add(block.header, transactions=len(block.transactions), size=len(raw), position=position)
         self._remember(block)
-        return verdict, await self._follow()
+        with self.whole():
+            return verdict, await self._follow()
 
     def _known_again(self, block: Block) -> Verdict:
         node = self.tree.nodes[block.hash]
@@ -190,10 +198,11 @@ class Chain:
     async def invalidate(self, node: BlockNode) -> ChainChange:
         """Leave the branch of this block for ever, or until it is reconsidered."""
         await self._journal.append(BranchInvalidated(bytes(node.hash)))
-        # The coins to restore are known only to the engine that connected the blocks.
-        disconnected = await self._disconnect_from(node) if self.tree.is_active(node) else ()
-        self.tree.invalidated.add(node.hash)
-        return await self._choose_anew(disconnected)
+        with self.whole():
+            # The coins to restore are known only to the engine that connected the blocks.
+            disconnected = await self._disconnect_from(node) if self.tree.is_active(node) else ()
+            self.tree.invalidated.add(node.hash)
+            return await self._choose_anew(disconnected)
 
     async def reconsider(self, node: BlockNode) -> ChainChange:
         """Forget that this block, an ancestor or a descendant of it was declared invalid."""
@@ -205,7 +214,8 @@ class Chain:
         ]
         await self._journal.append(*(BranchReconsidered(bytes(block_hash)) for block_hash in doubted))
         self.tree.invalidated.difference_update(doubted)
-        return await self._choose_anew(())
+        with self.whole():
+            return await self._choose_anew(())
 
     async def _choose_anew(self, disconnected: tuple[Block, ...]) -> ChainChange:
         """Let a fresh engine choose among all branches, just as it would after a crash."""

@@ -55,6 +55,12 @@ class WaitingTransactions:
 
     async def follow(self, change: ChainChange) -> None:
         """Drop what blocks confirmed or made impossible; take back what they gave up."""
+        with self._chain.whole():
+            returned, dropped = await self._change_pool(change)
+        await self._keep(returned, dropped)
+
+    async def _change_pool(self, change: ChainChange) -> tuple[list[MempoolEntry], list[Txid]]:
+        """What has come back, and what is gone unconfirmed."""
         dropped: list[Txid] = []
         for block in change.connected:
             dropped += [entry.txid for entry in self.pool.remove_for_block(block.transactions[1:])]
@@ -70,7 +76,7 @@ class WaitingTransactions:
             for entry in waiting:
                 if await self._take_back(entry.transaction, entry.entered_unix_ms) is None:
                     dropped.append(entry.txid)
-        await self._keep(returned, dropped)
+        return returned, dropped
 
     def _given_up(self, change: ChainChange) -> list[Transaction]:
         """What disconnected blocks held and no connected one holds, the lowest block's first."""
