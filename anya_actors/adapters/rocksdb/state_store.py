@@ -203,10 +203,13 @@ class RocksdbStateStore:
 
     async def _sync_all(self) -> None:
         group: list[asyncio.Future[None]] = []
+        failed: AnyaError | None = None
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                _tell(group, await self._sync())
+                # A sync that succeeds after one that failed says nothing: what failed may be lost.
+                failed = failed or await self._sync()
+                _tell(group, failed)
         except BaseException as error:
             _tell(group + self._waiting, UnavailableError(f"the store of {self._actor}", repr(error)))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ async def test_after_a_failed_sync_the_next_write_settles_whether_the_commits_ha
     store = await stores.activate("bank/main")
     assert [event.sequence for event in await store.events_after(0, 9)] == [1, 2, 3]
     assert await store.load("k") == Stored(2, b"new")
+    await store.close()
+
+
+async def test_a_commit_written_while_a_sync_fails_is_not_acknowledged_by_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # After a failed sync the kernel may have dropped the pages: the next sync succeeds all the same,
+    # and what was written behind the hole is lost with the power.
+    store = await RocksdbStateStores(tmp_path).activate("bank/main")
+    syncing, fail = threading.Event(), threading.Event()
+
+    def sync(_: Database) -> None:
+        monkeypatch.undo()
+        syncing.set()
+        fail.wait(10)
+        raise UnavailableError("the store of bank/main", "IO error: Input/output error")
+
+    monkeypatch.setattr(Database, "sync", sync)
+    first = asyncio.create_task(store.commit(Commit("k1", 0, b"", "m1")))
+    await asyncio.to_thread(syncing.wait, 10)
+    second = asyncio.create_task(store.commit(Commit("k2", 0, b"", "m2")))
+    await asyncio.sleep(0)  # written by now, behind the first
+    fail.set()
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError, UnavailableError]
+    await store.settle(0)  # opens the database anew
     await store.close()
 
 
