@@ -94,6 +94,21 @@ def test_a_passphrase_is_not_made_anew_for_what_was_sealed_with_another(settings
         ensure_passphrase(settings)
 
 
+def test_a_new_passphrase_is_on_disk_before_anything_is_sealed_with_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file's name is in its folder: without that on disk too, a power failure takes every key.
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append((target, settings.passphrase_file.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ensure_passphrase(settings)
+    assert synced[-1] == (str(settings.passphrase_file.parent.resolve()), True)
+
+
 def test_a_passphrase_that_others_can_read_is_refused(settings: Settings) -> None:
     ensure_passphrase(settings)
     settings.passphrase_file.chmod(0o640)
