@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -57,21 +56,3 @@ class PassphraseFile:
 
     def _refused(self, reason: str) -> PassphraseSourceError:
         return PassphraseSourceError(str(self._path), reason)
-
-
-def ensure_passphrase_file(path: Path) -> bool:
-    """Write a random passphrase (256 bits) to ``path`` if nothing is there; whether it did.
-
-    For a first start without a passphrase of the user's own. Raises `PassphraseSourceError`.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise PassphraseSourceError(str(path), os.strerror(error.errno or 0)) from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return True

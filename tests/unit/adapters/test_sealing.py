@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from anya_actors.adapters.sealing import argon2
 from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
-from anya_actors.adapters.sealing.passphrase_file import PassphraseFile, ensure_passphrase_file
+from anya_actors.adapters.sealing.passphrase_file import PassphraseFile
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.hsm.root import KdfParameters
@@ -124,18 +124,6 @@ async def test_what_is_no_plain_small_file_is_refused(path: Path, tmp_path: Path
     for name in ("link", "pipe", "missing", "empty", "newline", "long", "."):
         with pytest.raises(PassphraseSourceError):
             await PassphraseFile(tmp_path / name).read()
-
-
-async def test_a_first_start_makes_a_passphrase_once(tmp_path: Path) -> None:
-    file = tmp_path / "made"
-    assert ensure_passphrase_file(file) is True
-    assert file.stat().st_mode & 0o777 == 0o600
-    first = (await PassphraseFile(file).read()).reveal()
-    assert len(first) >= 40
-    assert ensure_passphrase_file(file) is False
-    assert (await PassphraseFile(file).read()).reveal() == first
-    with pytest.raises(PassphraseSourceError):
-        ensure_passphrase_file(tmp_path / "missing" / "made")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
