@@ -61,6 +61,8 @@ class RayActors:
                     await asyncio.sleep(pause_s)
                     pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
         except TimeoutError:
+            # The one that we know under this name, or the coordinator that should know it, may be no more.
+            self._handles.pop(actor if actor in self._handles else COORDINATOR, None)
             raise CallTimeoutError(actor, method, timeout_s) from None
 
     async def _handle(self, actor: str, timeout_s: float) -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
+import ray.exceptions
+
 from anya_actors.coordinator.client import COORDINATOR, MOST_HANDLES, RayActors
+from anya_actors.ports.actors import CallTimeoutError
 
 
 class Remote:
@@ -44,3 +49,33 @@ async def test_the_handles_of_thousands_of_sessions_are_not_kept_and_those_in_us
         assert await actors.call("hsm/main", "ask") == "hsm/main"
     assert len(actors._handles) == MOST_HANDLES
     assert registry.located.count("hsm/main") == 1
+
+
+class Gone:
+    """The handle of a coordinator that was stopped for good; its platform has a new one since."""
+
+    def __init__(self) -> None:
+        self.system = self.locate = self
+
+    async def remote(self, *_: Any) -> Any:
+        raise ray.exceptions.RayActorError
+
+
+@pytest.mark.parametrize("actor", [COORDINATOR, "hsm/main"])
+async def test_a_coordinator_that_is_gone_for_good_is_not_asked_for_ever(actor: str) -> None:
+    actors = RayActors()
+    actors._handles[COORDINATOR] = Gone()
+    with pytest.raises(CallTimeoutError):
+        await actors.call(actor, "system", timeout_s=0.02)
+    assert COORDINATOR not in actors._handles
+
+
+async def test_an_actor_that_does_not_answer_in_time_is_looked_for_anew() -> None:
+    actors, registry = RayActors(), Registry()
+    actors._handles[COORDINATOR] = registry
+    await actors.call("hsm/main", "ask")
+    actors._handles["hsm/main"].invoke.remote = lambda *_: asyncio.Event().wait()
+    with pytest.raises(CallTimeoutError):
+        await actors.call("hsm/main", "ask", timeout_s=0.02)
+    assert await actors.call("hsm/main", "ask") == "hsm/main"
+    assert registry.located == ["hsm/main"] * 2
