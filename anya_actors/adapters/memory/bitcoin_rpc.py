@@ -35,6 +35,7 @@ from anya_actors.ports.bitcoin_rpc import (
     FoundHeader,
     FoundTransaction,
     NodeUnreachableError,
+    RpcRefusedError,
     TransactionNotFoundError,
     Utxo,
 )
@@ -47,13 +48,15 @@ class MemoryBitcoinNode:
     """A `BitcoinRpc` and, in the same object, the world around it that tests move.
 
     ``down`` makes every call fail. ``lose_answers`` makes that many calls of `broadcast` and
-    `generate_to_address` take effect and then fail. ``taken`` lists every accepted broadcast.
+    `generate_to_address` take effect and then fail; ``full_after`` refuses mining after that many
+    blocks of one call. ``taken`` lists every accepted broadcast.
     """
 
     def __init__(self, network: Network = Network.REGTEST) -> None:
         self.network = network
         self.down = False
         self.lose_answers = 0
+        self.full_after: int | None = None
         self.reject_reason: str | None = None
         self.feerate_sat_per_vb: int | None = None
         self.initial_block_download = False
@@ -203,7 +206,11 @@ class MemoryBitcoinNode:
         await self._reach()
         if self.network is not Network.REGTEST:
             raise NotSupportedError("generatetoaddress", "only regtest mines on request")
-        mined = self.mine(blocks, parse_address(address, self.network))
+        script_pubkey = parse_address(address, self.network)
+        if self.full_after is not None and self.full_after < blocks:
+            self.mine(self.full_after, script_pubkey)
+            raise RpcRefusedError("generatetoaddress", "Disk space is too low!", -1)
+        mined = self.mine(blocks, script_pubkey)
         self._answer()
         return mined
 

@@ -16,6 +16,7 @@ from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 from anya_actors.ports.bitcoin_rpc import (
     BitcoinRpc,
+    ChainInfo,
     NodeAuthenticationError,
     NodeBusyError,
     NodeWarmingUpError,
@@ -72,16 +73,21 @@ class Miner:
         self, key: str, before: Generation | None, address: str, blocks: int
     ) -> tuple[str, ...]:
         # A node that is not there is found out before the request counts as begun.
-        await self._rpc.chain_info()
+        tip = await self._rpc.chain_info()
         attempt = 0 if before is None else before.attempt + 1
         prefix = f"{key}/{attempt}"
         engine = self._ledger.engine
         await engine.handle(key, GenerationBegun(address, blocks), message_id=f"{prefix}/begun")
         try:
             mined = await self._rpc.generate_to_address(blocks, address)
-        except _NOT_MINED:
-            await engine.handle(key, GenerationFailed(), message_id=f"{prefix}/failed")
+        except _NOT_MINED as error:
+            # A node may refuse in the middle, with blocks mined: then the chain has moved.
+            if not isinstance(error, RpcRefusedError) or await self._stands_at(tip):
+                await engine.handle(key, GenerationFailed(), message_id=f"{prefix}/failed")
             raise
         hashes = tuple(str(block_hash) for block_hash in mined)
         await engine.handle(key, GenerationFinished(hashes), message_id=f"{prefix}/finished")
         return hashes
+
+    async def _stands_at(self, tip: ChainInfo) -> bool:
+        return (await self._rpc.chain_info()).best_hash == tip.best_hash

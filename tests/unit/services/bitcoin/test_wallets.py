@@ -15,6 +15,7 @@ from anya_actors.domain.machine import InvalidInputError, NotSupportedError, Una
 from anya_actors.ports.bitcoin_rpc import (
     BlockNotFoundError,
     NodeUnreachableError,
+    RpcRefusedError,
     TransactionNotFoundError,
 )
 from anya_actors.services.bitcoin import BitcoinService
@@ -124,6 +125,28 @@ async def test_mining_that_certainly_did_not_happen_may_be_asked_again(
         await service.generate(world.payee, 1, message_id="g")
     world.node.down = False
     assert len(await service.generate(world.payee, 1, message_id="g")) == 1
+
+
+async def test_mining_that_was_refused_after_some_blocks_is_never_repeated(
+    world: Any, service: BitcoinService
+) -> None:
+    world.node.full_after = 2
+    with pytest.raises(RpcRefusedError):
+        await service.generate(world.payee, 5, message_id="g")
+    world.node.full_after = None
+    with pytest.raises(GenerationOutcomeUnknownError):
+        await service.generate(world.payee, 5, message_id="g")
+    assert world.node.height == 2
+
+
+async def test_mining_that_was_refused_from_the_start_may_be_asked_again(
+    world: Any, service: BitcoinService
+) -> None:
+    world.node.full_after = 0
+    with pytest.raises(RpcRefusedError):
+        await service.generate(world.payee, 5, message_id="g")
+    world.node.full_after = None
+    assert len(await service.generate(world.payee, 5, message_id="g")) == world.node.height == 5
 
 
 @pytest.mark.parametrize(("blocks", "error"), [(0, InvalidInputError), (1001, InvalidInputError)])
