@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from anya_actors.domain.machine import InvalidInputError
 
 T = TypeVar("T")
 Responses = dict[int | str, dict[str, Any]]
 
+MOST_FIELDS: Final = 64
 REFERENCE: Final = "#/components/schemas/{name}"
 _encode = msgspec.json.Encoder().encode
 
@@ -27,6 +29,14 @@ class Body(BaseModel):
     """The root of every request body: no unknown field, no value turned from one type to another."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: Any) -> Any:
+        # Each unknown field is an error of its own: a hundred thousand of them hold up everyone.
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise PydanticCustomError("too_many_fields", "an object has too many fields")
+        return value
 
 
 class Paging(BaseModel):
