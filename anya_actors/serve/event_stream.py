@@ -14,6 +14,8 @@ from anya_actors.serve.caller import Caller
 from anya_actors.serve.event_feed import FeedItem
 
 CURSOR_HEADER: Final = "Anya-Event-Cursor"
+# Stores number events in 64 bits.
+MAX_CURSOR_DIGITS: Final = 18
 # A connection that is being dropped gets this long to take the reason.
 PARTING_S: Final = 1.0
 
@@ -36,6 +38,11 @@ TOO_SLOW: Final = Ending(4408, "too-slow: resume after your last cursor and read
 GONE: Final = Ending(1006, "gone")
 
 ENDINGS: Final = (STOPPING, UNEXPECTED_DATA, UNAVAILABLE, EXPIRED, TOO_SLOW)
+
+
+def is_cursor(text: str) -> bool:
+    """Whether the text can be the cursor of an event."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_CURSOR_DIGITS
 
 
 async def pump(

@@ -12,12 +12,23 @@ from starlette.types import Receive, Scope, Send
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.event_feed import FeedItem
-from anya_actors.serve.event_stream import CURSOR_HEADER, GONE, Ending, count_ending, first_of, pump
+from anya_actors.serve.event_stream import (
+    CURSOR_HEADER,
+    GONE,
+    MAX_CURSOR_DIGITS,
+    Ending,
+    count_ending,
+    first_of,
+    is_cursor,
+    pump,
+)
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 Listener = Annotated[Caller, Depends(Requires("events:read"))]
-After = Annotated[int | None, Query(ge=0, description="Cursor of the last event that you have")]
+After = Annotated[
+    int | None, Query(ge=0, lt=10**MAX_CURSOR_DIGITS, description="Cursor of the last event that you have")
+]
 LastId = Annotated[str | None, Header(alias="Last-Event-ID", description="The same, as browsers send it")]
 
 _STREAM: dict[int | str, dict[str, Any]] = {
@@ -38,7 +49,7 @@ async def events(caller: Listener, after: After = None, last_event_id: LastId = 
     A stream that the door ends closes with an event of type `end` whose data says why.
     """
     if last_event_id is not None and after is None:
-        if not last_event_id.isascii() or not last_event_id.isdigit():
+        if not is_cursor(last_event_id):
             raise InvalidInputError("Last-Event-ID", "it is not a cursor of this stream")
         after = int(last_event_id)
     return EventStreamResponse(caller, after)

@@ -28,6 +28,7 @@ from anya_actors.serve.event_stream import (
     Ending,
     count_ending,
     first_of,
+    is_cursor,
     pump,
 )
 from anya_actors.serve.problems import problem_response, unexpected_response
@@ -91,6 +92,6 @@ def _after(websocket: WebSocket) -> int | None:
     after = websocket.query_params.get("after")
     if after is None:
         return None
-    if not after.isascii() or not after.isdigit() or len(after) > 18:
+    if not is_cursor(after):
         raise InvalidInputError("after", "it is not a cursor of this stream")
     return int(after)

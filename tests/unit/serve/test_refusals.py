@@ -68,6 +68,24 @@ async def test_wrong_types_are_422_and_name_the_field(platform: Any, body: Any, 
     assert platform.bitcoin.sent == []
 
 
+async def test_thousands_of_unknown_fields_are_one_error(platform: Any) -> None:
+    body = {f"unknown{number}": 1 for number in range(5000)}
+    response = await platform.client("security").post("/api/v1/security/keys", json=body)
+    errors = problem(response, 422, "invalid-fields")["errors"]
+    assert errors == [{"field": "body", "message": "an object has too many fields"}]
+
+
+@pytest.mark.parametrize("cursor", ["9" * 19, "9" * 5000, "-1", "\u0661", "x"])
+async def test_what_no_store_could_number_is_no_cursor(platform: Any, cursor: str) -> None:
+    client = platform.client("events:read")
+    headers = {"Last-Event-ID": cursor.encode()}
+    for request in (
+        client.get("/api/v1/events", headers=headers),
+        client.get(f"/api/v1/events?after={cursor}"),
+    ):
+        assert (await request).status_code == 422
+
+
 async def test_unknown_fields_are_422_and_named(platform: Any) -> None:
     body = {"address": "a", "amount_sat": 1, "fee": 5, "memo": "x"}
     response = await platform.client("bitcoin:write").post(PAYMENTS, json=body)
