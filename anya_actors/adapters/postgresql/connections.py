@@ -68,14 +68,20 @@ class Connections:
             return self._pool
 
     async def _open(self) -> Any:
-        pool = await asyncpg.create_pool(
-            self._url,
-            min_size=1,
-            max_size=self._size,
-            timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_COMMAND_TIMEOUT_S,
-            server_settings=_SETTINGS,
-        )
+        try:
+            pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._size,
+                timeout=_CONNECT_TIMEOUT_S,
+                command_timeout=_COMMAND_TIMEOUT_S,
+                server_settings=_SETTINGS,
+            )
+        except ValueError:
+            # Its text quotes what it could not read: with an unescaped '/' that is the password.
+            raise InvalidInputError(
+                "the PostgreSQL URL", "it cannot be read; write special characters as %XX"
+            ) from None
         try:
             async with pool.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.SCHEMA_LOCK)
