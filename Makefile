@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    || { echo "Python 3.11 or 3.12 is needed: make setup PYTHON=<its path>"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	$(BIN)/python -m compileall -q anya_actors
 	@touch $@
 
 lint: setup ## ruff, mypy, import-linter

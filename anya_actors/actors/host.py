@@ -75,10 +75,6 @@ class ActorHost:
         """Never return: the caller learns of the death by the call's failing."""
         await asyncio.Event().wait()
 
-    async def leave(self) -> None:
-        """End the process in good order, so that nothing reports a crash."""
-        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # Ray has no types here
-
     async def invoke(self, method: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call a method that the actor serves; raises `UnknownMethodError` for any other."""
         actor = self._actor()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import resource
 import secrets
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +77,13 @@ def prepare_environment(settings: Settings, instance: str) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         os.environ.update(_LOCAL)
+
+
+def import_ahead() -> None:
+    """Import what the start needs next, on another thread: Ray's boot is mostly waiting."""
+    threading.Thread(
+        target=importlib.import_module, args=("anya_actors.bootstrap.platform",), daemon=True
+    ).start()
 
 
 def boot_ray(settings: Settings, temp_dir: Path, *, clean_up: Callable[[], object]) -> None:

@@ -24,6 +24,7 @@ from anya_actors.cli.platform import Platform, StartPlatform
 from anya_actors.cli.processes import clear_temporary, end_all
 from anya_actors.cli.ray_boot import (
     boot_ray,
+    import_ahead,
     limit_resources,
     make_temporary_directory,
     prepare_environment,
@@ -103,6 +104,7 @@ class Launcher:
             limit_resources()
             prepare_environment(settings, self._instance)
             self._progress.stage("ray", "Starting Ray")
+            import_ahead()
             with SignalRecord() as signals:
 
                 def clean_up() -> None:

@@ -25,7 +25,8 @@ from anya_actors.ports.actors import Actors, UnknownActorError
 _log = structlog.get_logger(__name__)
 
 HOST_PREFIX = "host#"
-REFILL_AFTER_S = 1.0
+REFILL_AFTER_S = 2.0
+LONGEST_EXIT_S = 0.5
 LONGEST_ANSWER_S = 5.0
 MOST_CONCURRENT = 10_000  # the mailbox in the shell is the bound; Ray's must never be reached
 
@@ -107,8 +108,6 @@ class RayProcess:
     async def stop(self) -> None:
         with unwrapped():
             await self._handle.drain.remote()
-        with contextlib.suppress(ray.exceptions.RayActorError):
-            await self._handle.leave.remote()
 
     async def kill(self) -> None:
         if self._killing is None:
@@ -119,9 +118,13 @@ class RayProcess:
         ray.kill(self._handle, no_restart=True)
         if self._pidfd is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # a stopped process ignores Ray's kill
-        await _readable(self._pidfd)
+        try:
+            async with asyncio.timeout(LONGEST_EXIT_S):
+                await _readable(self._pidfd)
+        except TimeoutError:  # one that is stopped or hangs does not hear Ray
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            await _readable(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = None
 
@@ -228,12 +231,9 @@ def _pidfd(pid: int) -> int | None:
 async def _readable(pidfd: int) -> None:
     """Wait until the process behind ``pidfd`` has ended."""
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def end() -> None:
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
         loop.remove_reader(pidfd)
-        if not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(pidfd, end)
-    await ended

@@ -41,6 +41,7 @@ JOURNAL_ACTOR = "coordinator/journal"
 EVENTS_ACTOR = "coordinator/events"
 LONGEST_LOCATE_S = 60.0
 RETRY_START_S = 5.0
+STANDBY_AFTER_S = 2.0
 FORGET_EVERY_S = 600.0
 
 
@@ -103,6 +104,7 @@ class Coordinator:
             randomness=plan.randomness(),
             health=plan.health,
             announce=self._announcements.put_nowait,
+            standby_delay_s=STANDBY_AFTER_S,
         )
         self._started_unix_ms = self._clock.now_unix_ms()
         loop = asyncio.get_running_loop()

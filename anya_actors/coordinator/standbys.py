@@ -17,7 +17,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Standbys:
-    """At most one standby of each actor; one that dies or cannot start is replaced, with backoff."""
+    """At most one standby of each actor; one that dies or cannot start is replaced, with backoff.
+
+    A standby is begun ``delay_s`` after its actor serves: it must not compete with a boot.
+    """
 
     def __init__(
         self,
@@ -26,14 +29,17 @@ class Standbys:
         clock: Clock,
         randomness: Randomness,
         backoff: Backoff,
+        delay_s: float = 0.0,
     ) -> None:
         self._launch = launch
         self._prepare_timeout_s = prepare_timeout_s
         self._clock = clock
         self._randomness = randomness
         self._backoff = backoff
+        self._delay_s = delay_s
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._ready: dict[str, tuple[Process, asyncio.Task[None]]] = {}
+        self._closing = False
 
     def ready(self) -> set[str]:
         """The actors whose standby is ready."""
@@ -41,7 +47,7 @@ class Standbys:
 
     def keep(self, actor: str, found: Process | None = None) -> None:
         """See that ``actor`` has a standby; ``found`` is one that a dead supervisor left."""
-        if actor not in self._ready and actor not in self._preparing:
+        if actor not in self._ready and actor not in self._preparing and not self._closing:
             self._preparing[actor] = asyncio.create_task(self._prepare(actor, found))
 
     def take(self, actor: str) -> Process | None:
@@ -62,11 +68,14 @@ class Standbys:
             await end(process)
 
     async def close(self) -> None:
-        """Drop all."""
+        """Drop all, and keep none any more."""
+        self._closing = True
         await asyncio.gather(*(self.drop(actor) for actor in {*self._preparing, *self._ready}))
 
     async def _prepare(self, actor: str, process: Process | None) -> None:
         tries = 0
+        if process is None:
+            await self._clock.sleep(self._delay_s)
         while True:
             try:
                 async with asyncio.timeout(self._prepare_timeout_s(actor)):

@@ -59,6 +59,7 @@ class Supervisor:
         randomness: Randomness,
         health: HealthPolicy,
         announce: Callable[[SystemEvent], None],
+        standby_delay_s: float = 0.0,
     ) -> None:
         self._tree: Tree = plant(spec)
         self._nodes = {node.name: node for node in spec.supervisors()}
@@ -78,6 +79,7 @@ class Supervisor:
             clock,
             randomness,
             spec.backoff,
+            standby_delay_s,
         )
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, asyncio.Future[Active]] = {}
