@@ -155,3 +155,17 @@ async def test_a_standby_that_hangs_while_it_prepares_is_replaced() -> None:
     platform.processes.let_go("w/a", "prepare")
     await platform.clock.advance(0.1)
     assert (platform.labels(), supervisor.standbys()) == (["w/a#1", "w/a#3"], {"w/a"})
+
+
+async def test_a_standby_that_is_being_buried_when_the_platform_stops_gets_no_successor() -> None:
+    # Its funeral ended after the stop had counted the standbys, and then asked for another one.
+    platform = Platform(CRITICAL)
+    supervisor = await platform.boot()
+    hold = platform.processes.hold("w/a", "kill")
+    platform.processes.living("w/a")[1].die()
+    await soon(hold.reached.wait())
+    platform.processes.hold("w/a", "kill").released.set()  # every later one ends at once
+    await soon(supervisor.stop())
+    hold.released.set()
+    await quiet()
+    assert platform.labels() == []
