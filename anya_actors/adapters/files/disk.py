@@ -60,7 +60,7 @@ class SystemDisk:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
 
     def open(self, name: str) -> SystemFile:
         path = self._path(name)
@@ -92,11 +92,27 @@ class SystemDisk:
         return self._folder / name
 
     def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(self._folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, private to the user; their names are on disk when it returns."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True, mode=0o700)
+        sync_folder(each.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of what lies in the folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _forget_cached(descriptor: int) -> None:

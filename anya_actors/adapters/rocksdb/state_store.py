@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from rocksdict import WriteBatch
 
+from anya_actors.adapters.files.disk import make_folder
 from anya_actors.adapters.rocksdb.database import Database
 from anya_actors.adapters.rocksdb.layout import (
     EVENT,
@@ -295,7 +296,7 @@ class RocksdbStateStores:
 
 
 def _activate(actor: str, folder: Path) -> Database:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     database = Database(actor, folder)
     try:
         meta = database.meta()
