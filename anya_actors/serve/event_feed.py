@@ -57,7 +57,10 @@ def feed_item(delivered: Delivered) -> FeedItem:
 
 
 class EventFeed:
-    """Fans the bus out. The reader runs only while somebody listens."""
+    """Fans the bus out. The reader runs while somebody listens, and until its question is answered.
+
+    It is not broken off: the coordinator would wait on for each one that came and went.
+    """
 
     def __init__(self, actors: Actors, clock: Clock, *, buffer: int, clients: int) -> None:
         self._actors = actors
@@ -96,8 +99,6 @@ class EventFeed:
             yield await self._first_cursor(after)
         finally:
             self._listeners -= 1
-            if self._listeners == 0:
-                await self._stop()
 
     async def events_after(self, cursor: int) -> list[FeedItem]:
         """Some events after the cursor, in order; waits for one. Empty once the feed is closed."""
@@ -116,7 +117,10 @@ class EventFeed:
         """End every listener's stream."""
         self.closed = True
         self._moved.set()
-        await self._stop()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _first_cursor(self, after: int | None) -> int:
         if after is None:
@@ -134,14 +138,8 @@ class EventFeed:
                 self._base = self._head = head
                 self._reader = asyncio.create_task(self._read())
 
-    async def _stop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-
     async def _read(self) -> None:
-        while True:
+        while self._listeners > 0:
             try:
                 found = await self._fetch(self._head, PAGE, WAIT_S)
             except Exception as error:  # noqa: BLE001 - all listeners hang on this one loop

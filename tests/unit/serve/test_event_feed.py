@@ -92,7 +92,30 @@ async def test_nobody_listening_costs_nothing(platform: Any, feed: EventFeed) ->
     async with feed.listen(None):
         assert feed.listeners == 1
     assert feed.listeners == 0
-    assert feed._reader is None
+    reader = feed._reader
+    assert reader is not None
+    await asyncio.sleep(0)
+    await platform.coordinator.publish()  # answers the question that is under way
+    await reader
+
+
+async def test_listeners_that_come_and_go_leave_no_questions_behind(platform: Any, feed: EventFeed) -> None:
+    # A question that is broken off here goes on in the coordinator, for as long as it was to wait.
+    waits: list[float] = []
+    ask = platform.coordinator.events_after
+
+    async def counted(cursor: int, limit: int, wait_s: float) -> Any:
+        waits.append(wait_s)
+        return await ask(cursor, limit, wait_s)
+
+    platform.coordinator.events_after = counted
+    for _ in range(100):
+        async with feed.listen(None):
+            await asyncio.sleep(0)
+    assert len(waits) <= 1
+    async with feed.listen(None) as cursor:
+        await platform.coordinator.publish()
+        assert [item.cursor for item in await feed.events_after(cursor)] == [1]
 
 
 async def test_there_are_only_so_many_places(feed: EventFeed) -> None:
