@@ -81,9 +81,12 @@ def prepare_environment(settings: Settings, instance: str) -> None:
 
 def import_ahead() -> None:
     """Import what the start needs next, on another thread: Ray's boot is mostly waiting."""
-    threading.Thread(
-        target=importlib.import_module, args=("anya_actors.bootstrap.platform",), daemon=True
-    ).start()
+
+    def import_all() -> None:
+        for module in ("ray.serve", "anya_actors.bootstrap.platform"):
+            importlib.import_module(module)
+
+    threading.Thread(target=import_all, daemon=True).start()
 
 
 def boot_ray(settings: Settings, temp_dir: Path, *, clean_up: Callable[[], object]) -> None:

@@ -25,6 +25,7 @@ from anya_actors.ports.actors import Actors, UnknownActorError
 _log = structlog.get_logger(__name__)
 
 HOST_PREFIX = "host#"
+FIRST_SPARE_AFTER_S = 10.0  # not in the middle of a boot
 REFILL_AFTER_S = 2.0
 LONGEST_EXIT_S = 0.5
 LONGEST_ANSWER_S = 5.0
@@ -143,6 +144,7 @@ class RayProcesses:
         self._left: dict[str, RayProcess] = {}
         self._spare: Host | None = None
         self._refill: asyncio.Task[None] | None = None
+        self._refill_after_s = FIRST_SPARE_AFTER_S
 
     async def launch(self, actor: str, label: str) -> RayProcess:
         kind = self._kinds.kind_of(actor)
@@ -216,7 +218,8 @@ class RayProcesses:
         self._refill = asyncio.create_task(self._keep_spare())
 
     async def _keep_spare(self) -> None:
-        await asyncio.sleep(REFILL_AFTER_S)
+        await asyncio.sleep(self._refill_after_s)
+        self._refill_after_s = REFILL_AFTER_S
         if self._spare is None:
             self._spare = await self._new_host()
 

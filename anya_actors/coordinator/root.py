@@ -217,7 +217,7 @@ class Coordinator:
         while True:
             try:
                 await self._or_end(work())
-            except AnyaError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the chore must go on
                 _log.warning("the event log waits", error=str(error))
                 await self._clock.sleep(RETRY_START_S)
             else:

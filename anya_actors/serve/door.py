@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Final
 
 from anya_actors.serve.errors import DoorNotDeployedError
@@ -18,6 +19,7 @@ from anya_actors.serve.settings import Listen
 APPLICATION: Final = "api"
 DEPLOYMENT: Final = "http"
 # A replica that dies is noticed at the next of these.
+LOOK_EVERY_S: Final = 0.1
 HEALTH_PERIOD_S: Final = 1.0
 HEALTH_TIMEOUT_S: Final = 10.0
 START_ATTEMPTS: Final = 2
@@ -67,10 +69,23 @@ def deploy(build: BuildApp, listen: Listen, *, replicas: int = 1, name: str = AP
         graceful_shutdown_timeout_s=listen.drain_s + 10.0,
         graceful_shutdown_wait_loop_s=0.1,
     )(HttpDoor)
-    try:
-        serve.run(deployment.bind(build, listen), name=name, route_prefix=None)
-    except RuntimeError as error:
-        raise DoorNotDeployedError(_cause(name) or str(error)) from error
+    target = serve.RunTarget(deployment.bind(build, listen), name=name, route_prefix=None)
+    serve.run_many([target], wait_for_applications_running=False)
+    _wait_running(name)
+
+
+def _wait_running(name: str) -> None:
+    """As `serve.run` waits, but it looks once a second, and a start is made of such seconds."""
+    from ray import serve
+    from ray.serve.schema import ApplicationStatus
+
+    while True:
+        application = serve.status().applications.get(name)
+        if application is not None and application.status == ApplicationStatus.RUNNING:
+            return
+        if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
+            raise DoorNotDeployedError(_cause(name) or application.message)
+        time.sleep(LOOK_EVERY_S)
 
 
 async def undeploy(name: str = APPLICATION) -> None:
