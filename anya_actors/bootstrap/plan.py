@@ -64,13 +64,14 @@ def _kinds(settings: Settings) -> list[Kind]:
         start_timeout_s=supervision.start_timeout_s,
     )
     kinds = [
-        kind("hsm", HsmActor, HsmBuilder(settings)),
+        kind("hsm", HsmActor, HsmBuilder(settings), pinned=True),  # its audit trail is a file
         kind(
             "hsm-session",
             HsmSessionActor,
             HsmSessionBuilder(),
             supervisor=SESSIONS,
-            most_active=settings.hsm.max_sessions,
+            # Those of token holders, those of actors, and those that are over and not yet gone.
+            most_active=3 * settings.hsm.max_sessions,
             # Its keys go with its process and no successor gets them: a restart would be for nothing.
             restart=Restart.TEMPORARY,
             idle_timeout_s=settings.hsm.session_idle_timeout_s,
@@ -78,5 +79,5 @@ def _kinds(settings: Settings) -> list[Kind]:
         kind("bitcoin", BitcoinActor, BitcoinBuilder(settings)),
     ]
     if settings.bitcoin.embedded:
-        kinds.append(kind("bitcoin-node", BitcoinNodeActor, BitcoinNodeBuilder(settings)))
+        kinds.append(kind("bitcoin-node", BitcoinNodeActor, BitcoinNodeBuilder(settings), pinned=True))
     return kinds

@@ -20,7 +20,8 @@ class Kind:
     ``supervisor`` is where actors of this kind appear when they are called for the first time;
     None where only the actors that stand in the tree exist. ``builder`` is picklable; it runs in
     the actor's own process. A virtual actor with ``restart`` temporary is not started again when it
-    dies, but when it is called again.
+    dies, but when it is called again. A ``pinned`` kind keeps files of its own beside the store, so
+    it runs on the coordinator's node alone.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Kind:
     start_timeout_s: float = 60.0
     mailbox_limit: int = 1000
     restart: Restart = Restart.PERMANENT
+    pinned: bool = False
 
     def child_spec(self, actor: str) -> ChildSpec:
         """The spec of a virtual actor of this kind."""

@@ -10,7 +10,7 @@ import ray.exceptions
 
 from anya_actors.coordinator.client import COORDINATOR
 from anya_actors.coordinator.ray_errors import unwrapped
-from anya_actors.coordinator.ray_processes import MOST_CONCURRENT
+from anya_actors.coordinator.ray_processes import MOST_CONCURRENT, on_this_node
 from anya_actors.coordinator.root import Coordinator, Plan
 
 
@@ -26,6 +26,8 @@ async def launch_coordinator(plan: Plan) -> Any:
         "max_task_retries": 0,
         "num_cpus": 0,
         "max_concurrency": MOST_CONCURRENT,
+        # Where the launcher is: in a cluster the head, without which there is no cluster.
+        "scheduling_strategy": on_this_node(),
     }
     handle: Any = ray.remote(Coordinator).options(**options).remote(plan)
     try:

@@ -14,10 +14,11 @@ from typing import Any
 import ray
 import ray.exceptions
 import structlog
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anya_actors.actors.host import ActorHost
 from anya_actors.actors.host import node_ip as own_node_ip
-from anya_actors.coordinator.kinds import Kinds
+from anya_actors.coordinator.kinds import Kind, Kinds
 from anya_actors.coordinator.processes import Health, Identity
 from anya_actors.coordinator.ray_errors import unwrapped
 from anya_actors.ports.actors import Actors, UnknownActorError
@@ -151,14 +152,14 @@ class RayProcesses:
         if kind is None:
             raise UnknownActorError(actor)
         part = (label, actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
-        spare, self._spare = self._spare, None
+        spare = self._take_spare(kind)
         self._refill_later()
         if spare is not None:
             try:
                 return await spare.become(*part)
             except ray.exceptions.RayActorError:
                 _log.info("the spare host had died")
-        return await (await self._new_host()).become(*part)
+        return await (await self._new_host(kind)).become(*part)
 
     async def find(self, actor: str, label: str) -> RayProcess | None:
         return self._left.pop(label, None)
@@ -196,7 +197,14 @@ class RayProcesses:
             ray.kill(handle, no_restart=True)
             return None
 
-    async def _new_host(self) -> Host:
+    def _take_spare(self, kind: Kind) -> Host | None:
+        spare = self._spare
+        if spare is None or (kind.pinned and spare.node_ip != own_node_ip()):
+            return None
+        self._spare = None
+        return spare
+
+    async def _new_host(self, kind: Kind | None = None) -> Host:
         options: dict[str, Any] = {
             "name": HOST_PREFIX + secrets.token_hex(8),
             "lifetime": "detached",
@@ -204,6 +212,7 @@ class RayProcesses:
             "max_task_retries": 0,
             "num_cpus": 0,
             "max_concurrency": MOST_CONCURRENT,
+            "scheduling_strategy": on_this_node() if kind is not None and kind.pinned else "DEFAULT",
         }
         handle: Any = ray.remote(ActorHost).options(**options).remote(self._warm_up)
         try:
@@ -222,6 +231,11 @@ class RayProcesses:
         self._refill_after_s = REFILL_AFTER_S
         if self._spare is None:
             self._spare = await self._new_host()
+
+
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Here or nowhere."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _pidfd(pid: int) -> int | None:

@@ -19,6 +19,7 @@ from anya_actors.domain.hsm.records import (
     SecuritySessionClosed,
     SecuritySessionOpened,
 )
+from anya_actors.domain.hsm.slots import is_actor
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.machine import Event, IllegalTransitionError, Step
 
@@ -111,9 +112,11 @@ def step_sessions(table: SessionTable, event: Event) -> Step[SessionTable]:
 
 
 def _open(table: SessionTable, event: SessionOpened) -> Step[SessionTable]:
-    if len(table.sessions) >= event.limit:
-        raise SessionLimitError(event.limit)
     session = event.session
+    # Actors are counted apart: no token holder can take the sessions that payments are signed in.
+    alike = [other for other in table.sessions if is_actor(other.owner) == is_actor(session.owner)]
+    if len(alike) >= event.limit:
+        raise SessionLimitError(event.limit)
     published = SecuritySessionOpened(session.session_id, session.owner, session.keys)
     return Step(SessionTable((*table.sessions, session)), (RecordAudit(event.audit),), (published,))
 

@@ -143,6 +143,11 @@ def check_owner(owner: str) -> None:
         raise InvalidInputError("owner", "name a token's subject, or an actor as kind/key")
 
 
+def is_actor(owner: str) -> bool:
+    """Whether an actor of the platform owns, not the holder of a token."""
+    return "/" in owner
+
+
 def check_subject(subject: str) -> None:
     """Raise `InvalidInputError` for what no token may name: neither an actor nor the HSM itself."""
     if subject == PLATFORM_OWNER or not _SUBJECT.match(subject):

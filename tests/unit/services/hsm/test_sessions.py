@@ -290,6 +290,20 @@ async def test_sessions_are_limited_in_number() -> None:
     await bench.close()
 
 
+async def test_token_holders_cannot_take_the_sessions_of_the_platforms_own_actors() -> None:
+    # Holding every session, a token for `security` kept the wallet from signing payments.
+    bench = LocalHsm(settings=HsmSettings(kdf=CHEAP, session_limit=1))
+    hsm = await bench.start()
+    await hsm.create_key("ed", "ed25519", "alice", message_id="m1")
+    await hsm.create_key("coin", "secp256k1", "bitcoin/main", message_id="m2")
+    await hsm.open_session("alice", ("ed",), message_id="open 1")
+    assert (await hsm.open_session("bitcoin/main", ("coin",), message_id="open 2")).owner == "bitcoin/main"
+    for owner, key in (("alice", "ed"), ("bitcoin/main", "coin")):
+        with pytest.raises(SessionLimitError):
+            await hsm.open_session(owner, (key,), message_id=f"another of {owner}")
+    await bench.close()
+
+
 async def test_a_session_shows_and_lends_no_secret(
     bench: LocalHsm, hsm: HsmService, session: SessionView
 ) -> None:
