@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -145,7 +146,7 @@ class RayProcesses:
         self._left: dict[str, RayProcess] = {}
         self._spare: Host | None = None
         self._refill: asyncio.Task[None] | None = None
-        self._refill_after_s = FIRST_SPARE_AFTER_S
+        self._no_spare_before_s = time.monotonic() + FIRST_SPARE_AFTER_S
 
     async def launch(self, actor: str, label: str) -> RayProcess:
         kind = self._kinds.kind_of(actor)
@@ -227,8 +228,7 @@ class RayProcesses:
         self._refill = asyncio.create_task(self._keep_spare())
 
     async def _keep_spare(self) -> None:
-        await asyncio.sleep(self._refill_after_s)
-        self._refill_after_s = REFILL_AFTER_S
+        await asyncio.sleep(max(REFILL_AFTER_S, self._no_spare_before_s - time.monotonic()))
         if self._spare is None:
             self._spare = await self._new_host()
 
