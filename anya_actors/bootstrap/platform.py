@@ -15,10 +15,11 @@ from anya_actors.bootstrap.builders import NODE
 from anya_actors.bootstrap.door import build_api, listen_of
 from anya_actors.bootstrap.plan import plan_of
 from anya_actors.config import Settings
-from anya_actors.coordinator.client import COORDINATOR, RayActors
+from anya_actors.coordinator.client import RayActors
 from anya_actors.coordinator.launch import launch_coordinator, stop_coordinator
 from anya_actors.coordinator.root import Plan
 from anya_actors.domain.machine import AnyaError, UnavailableError
+from anya_actors.ports.actors import COORDINATOR
 from anya_actors.serve.door import deploy, undeploy
 
 Report = Callable[[str, str], None]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from anya_actors.bootstrap.ray_environment import NO_IDLE_WORKERS, RAY_ENVIRONMENT
 from anya_actors.cli.faults import RayBootError
 from anya_actors.cli.instance import write_private
 from anya_actors.cli.processes import MARKER, TEMPORARY_PREFIX
@@ -27,8 +28,7 @@ _OPEN_FILES: Final = 65_536
 # Ray's own spelling. Workers are started when actors need them, not in advance.
 # Metrics would be served to all interfaces without a token.
 _LOCAL: Final = {
-    "RAY_enable_worker_prestart": "0",
-    "RAY_prestart_worker_first_driver": "0",
+    **NO_IDLE_WORKERS,
     "RAY_enable_metrics_collection": "0",
 }
 
@@ -62,14 +62,7 @@ def prepare_environment(settings: Settings, instance: str) -> None:
             MARKER: instance,
             # Ray's workers name themselves in `ps`; they must not write over the mark to do it.
             "SPT_NOENV": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            # Ray would run its workers, and so every actor and door, behind all else on the machine.
-            "RAY_worker_niceness": "0",
-            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
-            "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
-            # Serve looks at its replicas four times a second, not ten: the difference is idle processor time.
-            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+            **RAY_ENVIRONMENT,
         }
     )
     if settings.ray.address == "local":

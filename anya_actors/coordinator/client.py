@@ -13,17 +13,15 @@ import ray.exceptions
 from anya_actors.actors.shell import NotServingError
 from anya_actors.coordinator.ray_errors import unwrapped
 from anya_actors.domain.machine import UnavailableError
-from anya_actors.ports.actors import CallTimeoutError, UnknownMethodError
+from anya_actors.ports.actors import COORDINATOR, CallTimeoutError, UnknownMethodError
 from anya_actors.ports.state_store import FencedError
 
-COORDINATOR = "coordinator"
 COORDINATOR_SERVES = frozenset(
     {
         "locate",
         "passivate",
         "system",
         "system_after",
-        "wait_phase",
         "failures",
         "publish",
         "last_sequence",

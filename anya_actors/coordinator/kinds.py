@@ -59,7 +59,3 @@ class Kinds:
         if KEY.fullmatch(key) is None:
             return None
         return self._kinds.get(name)
-
-    def names(self) -> list[str]:
-        """Every kind, sorted."""
-        return sorted(self._kinds)

@@ -8,10 +8,10 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from anya_actors.coordinator.client import COORDINATOR
 from anya_actors.coordinator.ray_errors import unwrapped
 from anya_actors.coordinator.ray_processes import MOST_CONCURRENT, on_this_node
 from anya_actors.coordinator.root import Coordinator, Plan
+from anya_actors.ports.actors import COORDINATOR
 
 
 async def launch_coordinator(plan: Plan) -> Any:

@@ -18,7 +18,7 @@ import structlog
 
 from anya_actors import __version__
 from anya_actors.actors.logs import configure_logs
-from anya_actors.coordinator.client import COORDINATOR, connect
+from anya_actors.coordinator.client import connect
 from anya_actors.coordinator.health import HealthPolicy
 from anya_actors.coordinator.journal import Journal
 from anya_actors.coordinator.kinds import Kind, Kinds
@@ -28,7 +28,7 @@ from anya_actors.coordinator.views import SystemView, actor_views, supervisor_vi
 from anya_actors.domain.machine import AnyaError, SystemEvent
 from anya_actors.domain.supervision.events import SUPERVISION_EVENT
 from anya_actors.domain.supervision.spec import SupervisorSpec
-from anya_actors.domain.supervision.tree import Phase
+from anya_actors.ports.actors import COORDINATOR
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.ports.randomness import Randomness
@@ -161,12 +161,6 @@ class Coordinator:
         """Why each actor that does not serve now could not be started the last time."""
         await self.ready()
         return dict(self._supervisor.failures)
-
-    async def wait_phase(self, phase: str) -> None:
-        """Return when the tree has reached ``phase``."""
-        await self.ready()
-        while self._supervisor.tree.phase is not Phase(phase):
-            await self._supervisor.wait_change(self._supervisor.version, LONGEST_LOCATE_S)
 
     # -- event bus ------------------------------------------------------------------------------
 

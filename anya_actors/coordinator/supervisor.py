@@ -65,8 +65,6 @@ class Supervisor:
         self._nodes = {node.name: node for node in spec.supervisors()}
         self._static = {leaf.name: leaf for leaf in spec.leaves()}
         self._kinds = kinds
-        self._processes = processes
-        self._journal = journal
         self._clock = clock
         self._randomness = randomness
         self._health = health

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from anya_actors.domain.machine import AnyaError
+
+COORDINATOR: Final = "coordinator"
+"""The one actor whose name has no key: supervisor, registry and event bus."""
 
 
 class UnknownActorError(AnyaError):

@@ -18,12 +18,11 @@ import msgspec
 import structlog
 
 from anya_actors.domain.machine import AnyaError, InvalidInputError, UnavailableError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import COORDINATOR, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.serve.errors import TooManyListenersError
 
-COORDINATOR: Final = "coordinator"
 PAGE: Final = 256
 WAIT_S: Final = 20.0
 RETRY_S: Final = 1.0

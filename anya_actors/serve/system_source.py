@@ -12,10 +12,9 @@ import msgspec
 import structlog
 
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import COORDINATOR, Actors
 from anya_actors.ports.clock import Clock
 
-COORDINATOR: Final = "coordinator"
 RETRY_S: Final = 0.5
 # Beyond the time that the coordinator was asked to wait.
 ANSWER_S: Final = 5.0

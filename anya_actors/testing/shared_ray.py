@@ -10,22 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from anya_actors.bootstrap.ray_environment import NO_IDLE_WORKERS, RAY_ENVIRONMENT
+
 NAMESPACE = "anya"
 BOOT_ATTEMPTS = 3
 
 # Small and closed: no dashboard, no worker before it is needed, token authentication on.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # Our doors listen themselves; direct ingress would start a proxy and a port beside them.
-    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
-    # Serve looks at its replicas four times a second, not ten: the difference is idle processor time.
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
-    "RAY_enable_worker_prestart": "0",
-    "RAY_prestart_worker_first_driver": "0",
-}
+ENVIRONMENT = {**RAY_ENVIRONMENT, **NO_IDLE_WORKERS, "RAY_AUTH_MODE": "token"}
 NODE_LOSS_IS_SEEN_SOON = {
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 500,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import ray.exceptions
 
-from anya_actors.coordinator.client import COORDINATOR, MOST_HANDLES, RayActors
-from anya_actors.ports.actors import CallTimeoutError
+from anya_actors.coordinator.client import MOST_HANDLES, RayActors
+from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
 
 
 class Remote:

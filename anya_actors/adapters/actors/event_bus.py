@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import COORDINATOR, Actors
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.ports.state_store import Recorded
-
-COORDINATOR = "coordinator"
 
 
 class ActorsEventBus:

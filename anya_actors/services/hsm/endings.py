@@ -7,10 +7,9 @@ import contextlib
 from typing import Final
 
 from anya_actors.domain.machine import AnyaError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import COORDINATOR, Actors
 from anya_actors.ports.clock import Clock
 
-COORDINATOR: Final = "coordinator"
 DELAY_S: Final = 10.0
 
 
