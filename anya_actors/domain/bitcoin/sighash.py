@@ -9,6 +9,7 @@ from typing import Final
 
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.domain.bitcoin.wire import i32, i64, prefixed, sha256d, u32
+from anya_actors.domain.keys.curve import tagged_hash
 from anya_actors.domain.machine import InvalidInputError
 
 
@@ -110,12 +111,6 @@ def taproot_key_path_sighash(
             raise SighashError(f"input {index}", "SIGHASH_SINGLE needs an output of the same index")
         message += _sha256(transaction.outputs[index].serialize())
     return tagged_hash("TapSighash", message)
-
-
-def tagged_hash(tag: str, message: bytes) -> bytes:
-    """BIP340's hash, whose tag keeps digests of different purposes apart."""
-    prefix = hashlib.sha256(tag.encode()).digest()
-    return hashlib.sha256(prefix + prefix + message).digest()
 
 
 def _check_index(transaction: Transaction, index: int) -> None:
