@@ -17,10 +17,10 @@ from anya_actors.domain.bitcoin.sighash import (
     Sighash,
     p2wpkh_script_code,
     segwit_v0_sighash,
-    tagged_hash,
     taproot_key_path_sighash,
 )
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
+from anya_actors.domain.keys.curve import tagged_hash
 
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
