@@ -220,6 +220,26 @@ def schnorr_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return bool(lib.secp256k1_schnorrsig_verify(_CTX, signature, message, len(message), handle))
 
 
+def recovery_id(public_key: bytes, digest: bytes, signature: bytes) -> tuple[bytes, int]:
+    """A DER signature as 64 bytes, and the number (0 to 3) that lets its key be found from it.
+
+    Raises `CurveError` if the signature is not one of this digest by this key.
+    """
+    key, parsed = Point.parse(public_key), ffi.new("secp256k1_ecdsa_signature *")
+    compact, found = ffi.new("unsigned char[64]"), ffi.new("secp256k1_pubkey *")
+    if len(digest) == 32 and lib.secp256k1_ecdsa_signature_parse_der(_CTX, parsed, signature, len(signature)):
+        lib.secp256k1_ecdsa_signature_serialize_compact(_CTX, compact, parsed)
+        recoverable = ffi.new("secp256k1_ecdsa_recoverable_signature *")
+        for number in range(4):
+            if (
+                lib.secp256k1_ecdsa_recoverable_signature_parse_compact(_CTX, recoverable, compact, number)
+                and lib.secp256k1_ecdsa_recover(_CTX, found, recoverable, digest)
+                and Point(found) == key
+            ):
+                return bytes(ffi.buffer(compact, 64)), number
+    raise CurveError("the signature", "it is not one of this digest by this key")
+
+
 def ellswift_decode(encoding: bytes) -> Point:
     """The point of a 64-byte ElligatorSwift encoding; every 64 bytes have one (BIP324)."""
     if len(encoding) != 64:
