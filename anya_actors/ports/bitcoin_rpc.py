@@ -6,6 +6,7 @@ made again without harm, and adapters do so on their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,6 +65,62 @@ class RpcRefusedError(AnyaError):
 
     def __init__(self, method: str, reason: str, rpc_code: int) -> None:
         super().__init__(method, reason, rpc_code)
+
+
+class RefusedArgumentsError(RpcRefusedError):
+    """The node cannot make sense of what the call names."""
+
+    code = "node-refused-arguments"
+    message = "the Bitcoin node does not take the arguments of {}: {} (code {})"
+    remedy = "Correct what the node's reason names."
+
+
+class RefusedRequestError(RpcRefusedError):
+    """The node does not take the request for JSON-RPC: the two do not speak the same version."""
+
+    code = "node-refused-request"
+    message = "the Bitcoin node does not understand the request {}: {} (code {})"
+    remedy = "Check that a Bitcoin Core of version 24 or newer answers at the node's URL."
+
+
+class NodeFaultError(RpcRefusedError):
+    """Something failed inside the node: its disk, its memory, its database."""
+
+    code = "node-fault"
+    message = "the Bitcoin node failed at {}: {} (code {})"
+    remedy = "Look into the node's debug.log; the call may be sent again once it is well."
+
+
+class NodePeersError(RpcRefusedError):
+    """A call about the node's peers that does not fit the peers it has."""
+
+    code = "node-peers"
+    message = "the Bitcoin node refuses {} for its peers: {} (code {})"
+    remedy = "Read the node's list of peers (getpeerinfo, getaddednodeinfo) and its settings."
+
+
+class NodeWithoutMempoolError(RpcRefusedError):
+    """The node keeps no mempool."""
+
+    code = "node-without-mempool"
+    message = "the Bitcoin node has no mempool for {}: {} (code {})"
+    remedy = "Use a node that relays transactions (blocksonly=0)."
+
+
+class NodeWalletError(RpcRefusedError):
+    """The node's own wallet refuses. Wallets of this platform have their keys in the HSM instead."""
+
+    code = "node-wallet"
+    message = "the wallet of the Bitcoin node refuses {}: {} (code {})"
+    remedy = "Load, unlock or fund the node's wallet, as its reason says."
+
+
+class NodeNotSyncedError(UnavailableError):
+    """The node has no peers or is still downloading the chain; it cannot answer this call yet."""
+
+    code = "node-not-synced"
+    message = "the Bitcoin node at {} is not in step with the network: {}"
+    remedy = "Wait until it has peers and its initial download is over, then send the call again."
 
 
 class BlockNotFoundError(AnyaError):
@@ -151,6 +208,9 @@ class BitcoinRpc(Protocol):
     async def block_hash(self, height: int) -> BlockHash:
         """The active chain's block at this height; raises `BlockNotFoundError`."""
 
+    async def block_hashes(self, heights: range) -> list[BlockHash]:
+        """The active chain's blocks at these heights, lowest first; fewer where the chain ends."""
+
     async def header(self, block_hash: BlockHash) -> FoundHeader:
         """A header, on the active chain or not; raises `BlockNotFoundError`."""
 
@@ -159,6 +219,9 @@ class BitcoinRpc(Protocol):
 
     async def transaction(self, txid: Txid) -> FoundTransaction:
         """A transaction of the mempool or an indexed one; raises `TransactionNotFoundError`."""
+
+    async def transactions(self, txids: Sequence[Txid]) -> list[FoundTransaction]:
+        """Those of the transactions that `transaction` would find, in the same order."""
 
     async def broadcast(self, transaction: Transaction) -> None:
         """Hand a transaction to the node; one that it already has is taken as well.

@@ -257,7 +257,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "signature-mismatch": 500,
         "unopenable": 500,
         "not-supported": 501,
-        "node-refused": 502,
+        "node-refused": 502,  # and what derives from it
         "wrong-chain": 502,
         "reorg-too-deep": 502,
         "unavailable": 503,

@@ -164,3 +164,15 @@ async def test_a_coin_is_spent_once(rpc: BitcoinRpc) -> None:
     await rpc.generate_to_address(1, ADDRESS)
     with pytest.raises(BroadcastRejectedError, match="bad-txns-inputs-missingorspent"):
         await rpc.broadcast(second)
+
+
+async def test_many_are_read_at_once(rpc: BitcoinRpc) -> None:
+    mined = await rpc.generate_to_address(101, ADDRESS)
+    assert await rpc.block_hashes(range(1, 102)) == mined
+    assert await rpc.block_hashes(range(100, 500)) == mined[99:]
+    assert await rpc.block_hashes(range(102, 110)) == []
+    waiting = await spend(rpc, 1, 1000)
+    await rpc.broadcast(waiting)
+    mined_one = (await rpc.block(mined[0])).transactions[0]
+    found = await rpc.transactions([mined_one.txid, Txid(bytes(32)), waiting.txid])
+    assert [(one.transaction, one.block_hash) for one in found] == [(mined_one, mined[0]), (waiting, None)]

@@ -1,11 +1,14 @@
 """One JSON-RPC call: time-outs, repetitions, the circuit breaker, and errors by their names.
 
 Repeated are only calls that may be made twice, after a lost connection, a time-out or a full
-queue. Error codes: Bitcoin Core, ``rpc/protocol.h``.
+queue. Errors by their codes stand in ``refusals``.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import httpx
@@ -13,26 +16,27 @@ import msgspec
 from bitcoinrpc import BitcoinRPC, RPCError
 
 from anya_actors.adapters.bitcoin_rpc.breaker import CircuitBreaker
-from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.adapters.bitcoin_rpc.refusals import refusal_of
+from anya_actors.domain.machine import AnyaError, InvalidInputError, UnavailableError
 from anya_actors.domain.supervision.backoff import Backoff
 from anya_actors.ports.bitcoin_rpc import (
     MalformedReplyError,
     NodeAuthenticationError,
     NodeBusyError,
     NodeUnreachableError,
-    NodeWarmingUpError,
     RpcRefusedError,
 )
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 
-IN_WARMUP: Final = -28
-METHOD_NOT_FOUND: Final = -32601
 REPETITIONS: Final = 3
 CONNECTIONS: Final = 16
 CONNECT_TIMEOUT_S: Final = 5.0
+BATCH: Final = 100
+"""Calls that travel in one request at most: an answer stays small and a node's worker free."""
 
 T = TypeVar("T")
+Params = tuple[Any, ...]
 
 
 def split_url(url: str) -> tuple[str, str, str]:
@@ -72,7 +76,7 @@ class Calls:
             None,
             transport=transport,
             trust_env=False,
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            timeout=self._limits(timeout_s),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             event_hooks={"response": [self._refuse_when_busy]},
         )
@@ -86,25 +90,42 @@ class Calls:
         self, shape: type[T], method: str, *params: Any, once: bool = False, timeout_s: float | None = None
     ) -> T:
         """The result as ``shape``; raises `MalformedReplyError` if it has another."""
-        result = await self._repeated(method, params, once, timeout_s or self._timeout_s)
-        try:
-            return msgspec.convert(result, shape)
-        except msgspec.ValidationError as error:
-            raise MalformedReplyError(self._url, f"{method}: {error}") from error
+        ask = partial(self._ask, method, params, timeout_s or self._timeout_s)
+        return self._shaped(shape, method, await self._repeated(ask, once=once))
 
     async def call_optional(self, shape: type[T], method: str, *params: Any) -> T | None:
         """As `call`, where the node may answer null."""
         return await self.call(cast("type[T]", shape | None), method, *params)
 
+    async def call_many(self, shape: type[T], method: str, params: Sequence[Params]) -> list[T | AnyaError]:
+        """The results of one method for many parameters, in order; a refused one is its error.
+
+        They travel in batches, each repeated as a whole: the method must be one that may be made twice.
+        """
+        results: list[T | AnyaError] = []
+        for start in range(0, len(params), BATCH):
+            batch = params[start : start + BATCH]
+            for answer in await self._repeated(partial(self._ask_many, method, batch)):
+                results.append(
+                    answer if isinstance(answer, AnyaError) else self._shaped(shape, method, answer)
+                )
+        return results
+
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _repeated(self, method: str, params: tuple[Any, ...], once: bool, timeout_s: float) -> Any:
+    def _shaped(self, shape: type[T], method: str, result: Any) -> T:
+        try:
+            return msgspec.convert(result, shape)
+        except msgspec.ValidationError as error:
+            raise MalformedReplyError(self._url, f"{method}: {error}") from error
+
+    async def _repeated(self, ask: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
         tries = 0
         while True:
             self._breaker.check(self._url)
             try:
-                result = await self._ask(method, params, timeout_s)
+                result = await ask()
             except (NodeUnreachableError, NodeBusyError) as error:
                 if isinstance(error, NodeUnreachableError):
                     self._breaker.failed()
@@ -119,31 +140,60 @@ class Calls:
             await self._clock.sleep(self._backoff.delay_s(tries, self._randomness.uniform()))
             tries += 1
 
-    async def _ask(self, method: str, params: tuple[Any, ...], timeout_s: float) -> Any:
-        limits = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+    async def _ask(self, method: str, params: Params, timeout_s: float) -> Any:
+        async with self._named_faults(method, timeout_s):
+            try:
+                return await self._client.acall(method, list(params), timeout=self._limits(timeout_s))
+            except RPCError as error:
+                raise self._refusal(method, error.error) from None
+
+    async def _ask_many(self, method: str, batch: Sequence[Params]) -> list[Any]:
+        calls = [
+            {"jsonrpc": "2.0", "id": at, "method": method, "params": params}
+            for at, params in enumerate(batch)
+        ]
+        async with self._named_faults(method, self._timeout_s):
+            # The client speaks no batches; its connections do.
+            response = await self._client.client.post(
+                self._url, content=msgspec.json.encode(calls), timeout=self._limits(self._timeout_s)
+            )
+            if not response.content:
+                response.raise_for_status()
+            answers = {answer["id"]: answer for answer in msgspec.json.decode(response.content)}
+            return [self._answer(method, answers[at]) for at in range(len(batch))]
+
+    def _answer(self, method: str, answer: dict[str, Any]) -> Any:
+        error = answer.get("error")
+        if error is None:
+            return answer["result"]
+        refusal = self._refusal(method, error)
+        if isinstance(refusal, UnavailableError):
+            raise refusal  # what holds for one of a batch holds for all
+        return refusal
+
+    @asynccontextmanager
+    async def _named_faults(self, method: str, timeout_s: float) -> AsyncIterator[None]:
+        """Give what httpx and bitcoinrpc raise its name among our errors."""
         try:
-            return await self._client.acall(method, list(params), timeout=limits)
-        except RPCError as error:
-            raise self._refusal(method, error.error) from None
+            yield
         except httpx.TimeoutException:
             raise NodeUnreachableError(self._url, f"no answer within {timeout_s:g} s") from None
         except httpx.HTTPStatusError as error:
             raise self._status_error(error.response.status_code) from None
         except httpx.TransportError as error:
             raise NodeUnreachableError(self._url, str(error) or type(error).__name__) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            # What bitcoinrpc raises on an answer that is no JSON-RPC.
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise MalformedReplyError(self._url, f"its answer to {method} is no JSON-RPC") from None
 
-    def _refusal(self, method: str, error: Any) -> Exception:
+    @staticmethod
+    def _limits(timeout_s: float) -> httpx.Timeout:
+        return httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+
+    def _refusal(self, method: str, error: Any) -> AnyaError:
         code, reason = (error.get("code"), error.get("message")) if isinstance(error, dict) else (0, None)
         if not isinstance(code, int) or not isinstance(reason, str):
             return MalformedReplyError(self._url, f"its error to {method} is no JSON-RPC error")
-        if code == IN_WARMUP:
-            return NodeWarmingUpError(self._url, reason)
-        if code == METHOD_NOT_FOUND:
-            return NotSupportedError(method, "the Bitcoin node does not have this call")
-        return RpcRefusedError(method, reason[:500], code)
+        return refusal_of(self._url, method, code, reason)
 
     def _status_error(self, status: int) -> Exception:
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

@@ -8,6 +8,7 @@ is exact for every amount that can exist. What a node says of a hash is checked 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,21 @@ import msgspec
 
 from anya_actors.adapters.bitcoin_rpc.calls import Calls, split_url
 from anya_actors.adapters.bitcoin_rpc.credentials import CookieAuth, PasswordAuth
+from anya_actors.adapters.bitcoin_rpc.refusals import (
+    DESERIALIZATION_ERROR,
+    INVALID_ADDRESS_OR_KEY,
+    INVALID_PARAMETER,
+    MISC_ERROR,
+    VERIFY_ALREADY_IN_UTXO_SET,
+    VERIFY_ERROR,
+    VERIFY_REJECTED,
+)
 from anya_actors.domain.bitcoin.amount import parse_btc
 from anya_actors.domain.bitcoin.block import Block, BlockHeader, block_merkle_root, parse_block
 from anya_actors.domain.bitcoin.errors import AmountError, MalformedBlockError, MalformedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, HashError, Txid
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
+from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.bitcoin_rpc import (
     BlockNotFoundError,
     BroadcastRejectedError,
@@ -35,14 +46,6 @@ from anya_actors.ports.bitcoin_rpc import (
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 
-# Bitcoin Core, rpc/protocol.h.
-MISC_ERROR: Final = -1
-INVALID_ADDRESS_OR_KEY: Final = -5
-INVALID_PARAMETER: Final = -8
-DESERIALIZATION_ERROR: Final = -22
-VERIFY_ERROR: Final = -25
-VERIFY_REJECTED: Final = -26
-VERIFY_ALREADY_IN_UTXO_SET: Final = -27
 _REJECTIONS: Final = (DESERIALIZATION_ERROR, VERIFY_ERROR, VERIFY_REJECTED)
 _ALREADY_THERE: Final = ("txn-already-in-mempool", "txn-already-known", "already in block chain")
 
@@ -135,6 +138,17 @@ class CoreBitcoinRpc:
         except RpcRefusedError as error:
             raise _not_found(error, str(height)) from None
 
+    async def block_hashes(self, heights: range) -> list[BlockHash]:
+        asked = [(height,) for height in heights]
+        hashes = []
+        for answer in await self._calls.call_many(str, "getblockhash", asked):
+            if isinstance(answer, RpcRefusedError) and answer.args[2] == INVALID_PARAMETER:
+                break  # above the tip
+            if isinstance(answer, AnyaError):
+                raise answer
+            hashes.append(self._block_hash(answer))
+        return hashes
+
     async def header(self, block_hash: BlockHash) -> FoundHeader:
         try:
             found = await self._calls.call(_Header, "getblockheader", str(block_hash), True)
@@ -166,6 +180,21 @@ class CoreBitcoinRpc:
             if error.args[2] == INVALID_ADDRESS_OR_KEY:
                 raise TransactionNotFoundError(str(txid)) from None
             raise
+        return self._found(txid, found)
+
+    async def transactions(self, txids: Sequence[Txid]) -> list[FoundTransaction]:
+        asked = [(str(txid), True) for txid in txids]
+        answers = await self._calls.call_many(_RawTransaction, "getrawtransaction", asked)
+        found = []
+        for txid, answer in zip(txids, answers, strict=True):
+            if isinstance(answer, RpcRefusedError) and answer.args[2] == INVALID_ADDRESS_OR_KEY:
+                continue
+            if isinstance(answer, AnyaError):
+                raise answer
+            found.append(self._found(txid, answer))
+        return found
+
+    def _found(self, txid: Txid, found: _RawTransaction) -> FoundTransaction:
         try:
             transaction = parse_transaction_hex(found.hex)
         except MalformedTransactionError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from coincurve import PublicKey
 
@@ -148,6 +148,10 @@ class MemoryBitcoinNode:
             raise BlockNotFoundError(str(height))
         return self._active[height]
 
+    async def block_hashes(self, heights: range) -> list[BlockHash]:
+        await self._reach()
+        return self._active[heights.start : heights.stop]
+
     async def header(self, block_hash: BlockHash) -> FoundHeader:
         await self._reach()
         block, height = self._find(block_hash)
@@ -168,6 +172,10 @@ class MemoryBitcoinNode:
         block, height = self._blocks[home]
         found = next(one for one in block.transactions if one.txid == txid)
         return FoundTransaction(found, home, self.height - height + 1)
+
+    async def transactions(self, txids: Sequence[Txid]) -> list[FoundTransaction]:
+        known = [txid for txid in txids if txid in self._mempool or txid in self._homes]
+        return [await self.transaction(txid) for txid in known]
 
     async def broadcast(self, transaction: Transaction) -> None:
         await self._reach()

@@ -14,7 +14,7 @@ from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.machine import AnyaError, Event, Step
 
 RETAINED_BLOCKS: Final = 288
-"""How many of the newest hashes a cursor keeps: reorganisations up to one less can be followed."""
+"""How many of the newest hashes a cursor keeps: what a reorganisation of less than that needs."""
 
 
 class BlockOutOfOrderError(AnyaError):
@@ -32,7 +32,7 @@ class ReorgTooDeepError(AnyaError):
     """The node's chain has nothing in common with the part of ours that we remember."""
 
     code = "reorg-too-deep"
-    message = "the node's chain forked from ours below height {}, deeper than we can follow"
+    message = "the node's chain forked from ours below height {}, and it does not know our blocks below that"
     remedy = "Check that the platform talks to the same network and node as before; then restore a backup."
 
     def __init__(self, oldest_height: int) -> None:
@@ -82,6 +82,10 @@ class ChainCursor(msgspec.Struct, frozen=True):
             raise ReorgTooDeepError(self.oldest_height)
         return ChainCursor(self.height - 1, self.hashes[:-1])
 
+    def lengthen(self, older: Sequence[bytes]) -> ChainCursor:
+        """The cursor with the hashes below its oldest one, lowest first: they lead to it."""
+        return ChainCursor(self.height, (*older, *self.hashes))
+
     def above(self, fork_height: int) -> tuple[BlockHash, ...]:
         """The hashes to disconnect, newest first, until the tip is at ``fork_height``."""
         count = self.height - fork_height
@@ -116,6 +120,16 @@ class ChainDisconnected(Event, frozen=True):
     """Blocks that left the chain, newest first; hashes in wire order."""
 
     hashes: tuple[bytes, ...]
+
+
+class ChainRemembered(Event, frozen=True):
+    """Ancestors of the oldest block that the cursor knew, lowest first; hashes in wire order."""
+
+    hashes: tuple[bytes, ...]
+
+
+def remember_chain(chain: FollowedChain, event: ChainRemembered) -> Step[FollowedChain]:
+    return _moved(chain, chain.cursor.lengthen(event.hashes), [])
 
 
 def connect_chain(chain: FollowedChain, event: ChainConnected) -> Step[FollowedChain]:

@@ -16,9 +16,11 @@ from anya_actors.domain.bitcoin.chain_follower import (
     ChainConnected,
     ChainDisconnected,
     ChainFollowed,
+    ChainRemembered,
     FollowedChain,
     connect_chain,
     disconnect_chain,
+    remember_chain,
 )
 from anya_actors.domain.bitcoin.events import BitcoinSystemEvent
 from anya_actors.domain.bitcoin.generation import Generation
@@ -52,6 +54,7 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (Nothing, ChainFollowed): lambda _, event: Step(FollowedChain(event.cursor)),
     (FollowedChain, ChainConnected): connect_chain,
     (FollowedChain, ChainDisconnected): disconnect_chain,
+    (FollowedChain, ChainRemembered): remember_chain,
     (Nothing, wallet.WalletCreated): lambda _, event: wallet.create(event),
     (Wallet, wallet.AddressAdded): wallet.add_address,
     (Wallet, wallet.PaymentRequested): wallet.request_payment,

@@ -22,6 +22,7 @@ from anya_actors.domain.bitcoin.chain_follower import (
     ChainCursor,
     ChainDisconnected,
     ChainFollowed,
+    ChainRemembered,
     ReorgTooDeepError,
     block_ref,
 )
@@ -41,7 +42,6 @@ from anya_actors.ports.bitcoin_rpc import (
     BitcoinRpc,
     BlockNotFoundError,
     ChainInfo,
-    TransactionNotFoundError,
 )
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.state_store import FencedError
@@ -177,7 +177,8 @@ class Follower:
             cursor, count = await self._ledger.cursor(key)
             if cursor.tip_hash == info.best_hash or _is_catching_up(info, cursor):
                 return
-            fork_height = await self._fork_height(cursor, info)
+            fork_height = await self._fork_height(key, cursor, info)
+            cursor, count = await self._ledger.cursor(key)
             if fork_height < cursor.height:
                 await self._disconnect(key, cursor.above(fork_height), count)
             await self._connect_up_to(key, info.height)
@@ -185,26 +186,43 @@ class Follower:
 
     async def _meet_chain(self, info: ChainInfo) -> None:
         oldest = max(0, info.height - RETAINED_BLOCKS + 1)
-        heights = range(oldest, info.height + 1)
-        hashes = [await self._rpc.block_hash(height) for height in heights]
-        if hashes[-1] != info.best_hash or (await self._rpc.chain_info()).best_hash != info.best_hash:
+        hashes = await self._rpc.block_hashes(range(oldest, info.height + 1))
+        if hashes[-1:] != [info.best_hash] or (await self._rpc.chain_info()).best_hash != info.best_hash:
             raise UnavailableError("the chain", "its tip moved while it was read")
         cursor = ChainCursor(info.height, tuple(bytes(known) for known in hashes))
         await self._ledger.engine.handle(
             CHAIN_KEY, ChainFollowed(cursor), message_id=f"follow/{CHAIN_KEY}/met"
         )
 
-    async def _fork_height(self, cursor: ChainCursor, info: ChainInfo) -> int:
-        for height in range(min(cursor.height, info.height), cursor.oldest_height - 1, -1):
-            if await self._hash_at(height) == cursor.hash_at(height):
-                return height
-        raise ReorgTooDeepError(cursor.oldest_height)
+    async def _fork_height(self, key: str, cursor: ChainCursor, info: ChainInfo) -> int:
+        """The greatest height at which the node's chain and ours agree."""
+        above, step = min(cursor.height, info.height) + 1, 1
+        while above > 0:
+            if above <= cursor.oldest_height:
+                cursor = await self._remember(key, cursor)
+            below = max(cursor.oldest_height, above - step)
+            theirs = await self._rpc.block_hashes(range(below, above))
+            for at in range(len(theirs) - 1, -1, -1):
+                if theirs[at] == cursor.hash_at(below + at):
+                    return below + at
+            above, step = below, min(2 * step, RETAINED_BLOCKS)
+        raise ReorgTooDeepError(0)
 
-    async def _hash_at(self, height: int) -> BlockHash | None:
+    async def _remember(self, key: str, cursor: ChainCursor) -> ChainCursor:
+        """Ask the node for the ancestors of our oldest block; each hash vouches for the next one down."""
+        if key != CHAIN_KEY or cursor.oldest_height == 0:
+            raise ReorgTooDeepError(cursor.oldest_height)
+        oldest, older = BlockHash(cursor.hashes[0]), []
         try:
-            return await self._rpc.block_hash(height)
+            for _ in range(min(RETAINED_BLOCKS, cursor.oldest_height)):
+                oldest = (await self._rpc.header(oldest)).header.previous
+                older.append(bytes(oldest))
         except BlockNotFoundError:
-            return None
+            raise ReorgTooDeepError(cursor.oldest_height) from None
+        _, count = await self._ledger.cursor(key)
+        await self._ledger.follow(key, ChainRemembered(tuple(reversed(older))), count)
+        longer, _ = await self._ledger.cursor(key)
+        return longer
 
     async def _disconnect(self, key: str, hashes: tuple[BlockHash, ...], count: int) -> None:
         gone = tuple(bytes(block_hash) for block_hash in hashes)
@@ -242,9 +260,9 @@ class Follower:
         """The next blocks on the cursor; none when the node's chain has turned away from it."""
         blocks: list[Block] = []
         previous, size = cursor.tip_hash, 0
-        for at in range(cursor.height + 1, min(height, cursor.height + BATCH_BLOCKS) + 1):
-            block_hash = await self._hash_at(at)
-            if block_hash is None or size >= BATCH_BYTES:
+        heights = range(cursor.height + 1, min(height, cursor.height + BATCH_BLOCKS) + 1)
+        for block_hash in await self._rpc.block_hashes(heights):
+            if size >= BATCH_BYTES:
                 break
             block = await self._read_block(block_hash)
             if block.header.previous != previous:
@@ -287,15 +305,9 @@ class Follower:
         self._seen.update(transaction.txid for transaction in fresh)
 
     async def _read_fresh(self, txids: frozenset[Txid]) -> list[Transaction]:
-        fresh = []
-        for txid in islice(sorted(txids - self._seen), MEMPOOL_READS):
-            try:
-                found = await self._rpc.transaction(txid)
-            except TransactionNotFoundError:
-                continue
-            if found.block_hash is None:
-                fresh.append(found.transaction)
-        return fresh
+        unknown = list(islice(sorted(txids - self._seen), MEMPOOL_READS))
+        found = await self._rpc.transactions(unknown)
+        return [one.transaction for one in found if one.block_hash is None]
 
     async def _tell_seen(self, wallet: Wallet, fresh: list[Transaction]) -> None:
         scanner = Scanner(wallet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from anya_actors.adapters.bitcoin_rpc import CoreBitcoinRpc
 from anya_actors.adapters.bitcoin_rpc.node import amount_sat_of
+from anya_actors.adapters.bitcoin_rpc.refusals import refusal_of
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT, format_btc
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
@@ -27,11 +29,19 @@ from anya_actors.ports.bitcoin_rpc import (
     MalformedReplyError,
     NodeAuthenticationError,
     NodeBusyError,
+    NodeFaultError,
+    NodeNotSyncedError,
+    NodePeersError,
     NodeUnreachableError,
+    NodeWalletError,
     NodeWarmingUpError,
+    NodeWithoutMempoolError,
+    RefusedArgumentsError,
+    RefusedRequestError,
     RpcRefusedError,
     TransactionNotFoundError,
 )
+from anya_actors.serve.errors import status_of
 from anya_actors.testing.clock import ManualClock
 
 Answer = Callable[[str, list[Any], httpx.Request], httpx.Response | Exception]
@@ -79,6 +89,16 @@ class FakeCore:
         return answer
 
 
+class FakeBody(FakeCore):
+    """Answers every request with the same bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=self._body)
+
+
 def rpc_to(core: FakeCore, clock: ManualClock | None = None, **options: Any) -> CoreBitcoinRpc:
     url = options.pop("url", "http://alice:secret-word@127.0.0.1:18443/")
     return CoreBitcoinRpc(
@@ -115,7 +135,7 @@ async def test_a_header_is_rebuilt_and_checked_against_the_hash_asked_for() -> N
         (-8, "Block height out of range", BlockNotFoundError),
         (-1, "Block not available (pruned data)", BlockNotFoundError),
         (-1, "something else", RpcRefusedError),
-        (-32603, "Internal error", RpcRefusedError),
+        (-32603, "Internal error", NodeFaultError),
     ],
 )
 @pytest.mark.parametrize("status", [200, 500, 404])
@@ -364,4 +384,112 @@ async def test_whatever_bytes_answer_only_our_own_errors_come_out(body: bytes, s
     rpc = rpc_to(FakeCore(lambda *_: httpx.Response(status, content=body)), clock)
     with pytest.raises(AnyaError):
         await with_time(clock, rpc.chain_info())
+    await rpc.close()
+
+
+# rpc/protocol.h of Bitcoin Core 30, whole; the ones with a meaning of their own stand above.
+@pytest.mark.parametrize(
+    ("codes", "error"),
+    [
+        ((-3, -5, -8, -22, -32602), RefusedArgumentsError),
+        ((-32700, -32600), RefusedRequestError),
+        ((-7, -20, -32603), NodeFaultError),
+        ((-23, -24, -29, -30, -31, -34), NodePeersError),
+        ((-33,), NodeWithoutMempoolError),
+        ((-4, -6, -11, -12, -13, -14, -15, -16, -17, -18, -19, -35, -36), NodeWalletError),
+        ((-9, -10), NodeNotSyncedError),
+        ((-28,), NodeWarmingUpError),
+        ((-32, -32601), NotSupportedError),
+        ((-1, -25, -26, -27, -777), RpcRefusedError),
+    ],
+)
+def test_every_code_of_cores_protocol_has_an_error_that_tells_the_remedy(
+    codes: tuple[int, ...], error: type[AnyaError]
+) -> None:
+    for code in codes:
+        found = refusal_of("http://node", "getblock", code, "because")
+        assert type(found) is error
+        assert status_of(error) in (501, 502, 503)
+        assert found.remedy in str(found)
+        assert str(pickle.loads(pickle.dumps(found))) == str(found)
+
+
+class BatchingCore(FakeCore):
+    """Answers batches, in another order than asked, as JSON-RPC 2.0 allows."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        calls = orjson.loads(request.content)
+        self.asked.append(calls[0]["method"])
+        answers = [{"id": call["id"]} | self._one(call, request) for call in calls]
+        return httpx.Response(200, content=orjson.dumps(answers[::-1]))
+
+    def _one(self, call: Any, request: httpx.Request) -> Any:
+        return self.answer(call["method"], call["params"], request)
+
+
+async def test_many_heights_are_asked_for_in_batches_and_end_where_the_chain_ends() -> None:
+    def answer(_: str, params: list[Any], __: httpx.Request) -> Any:
+        if params[0] > 205:
+            return {"error": {"code": -8, "message": "Block height out of range"}}
+        return {"result": f"{params[0]:064x}"}
+
+    core = BatchingCore(answer)
+    rpc = rpc_to(core)
+    found = await rpc.block_hashes(range(3, 400))
+    assert [int(str(block_hash), 16) for block_hash in found] == list(range(3, 206))
+    assert len(core.asked) == 4
+    await rpc.close()
+
+
+async def test_of_many_transactions_those_that_are_gone_are_left_out() -> None:
+    def answer(_: str, params: list[Any], __: httpx.Request) -> Any:
+        if params[0] == "00" * 32:
+            return {"error": {"code": -5, "message": "No such mempool or blockchain transaction."}}
+        return {"result": {"hex": TRANSACTION.serialize().hex()}}
+
+    rpc = rpc_to(BatchingCore(answer))
+    (found,) = await rpc.transactions([Txid(bytes(32)), TRANSACTION.txid])
+    assert found.transaction == TRANSACTION
+    with pytest.raises(MalformedReplyError):
+        await rpc.transactions([Txid(b"\x01" * 32)])
+    await rpc.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"error": {"code": -28, "message": "Loading block index…"}}, NodeWarmingUpError),
+        ({"error": {"code": -20, "message": "Database error"}}, NodeFaultError),
+        ({"error": "no"}, MalformedReplyError),
+        ({"result": 7}, MalformedReplyError),
+        ({}, MalformedReplyError),
+    ],
+)
+async def test_a_batch_with_an_answer_that_is_none_fails_whole(answer: Any, error: type[AnyaError]) -> None:
+    rpc = rpc_to(BatchingCore(lambda *_: answer))
+    with pytest.raises(error):
+        await rpc.block_hashes(range(2))
+    await rpc.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"[7]", b'[{"id":0}]', b"<html>"])
+async def test_what_is_no_batch_of_answers_is_told_as_such(body: bytes) -> None:
+    rpc = rpc_to(FakeBody(body))
+    with pytest.raises(MalformedReplyError):
+        await rpc.block_hashes(range(1))
+    await rpc.close()
+
+
+async def test_a_lost_batch_is_tried_again() -> None:
+    clock = ManualClock()
+    answers: list[Any] = [httpx.ReadError("reset"), {"result": "00" * 32}]
+
+    def answer(*_: object) -> Any:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    rpc = rpc_to(BatchingCore(answer), clock)
+    assert await with_time(clock, rpc.block_hashes(range(1))) == [BlockHash(bytes(32))]
     await rpc.close()

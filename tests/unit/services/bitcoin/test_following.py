@@ -80,13 +80,23 @@ async def test_a_deeper_reorganisation_is_not_followed_and_keeps_no_other_wallet
     await service.check_health()
 
 
-async def test_block_events_tell_the_chain_in_order_exactly_once(world: Any, service: BitcoinService) -> None:
-    world.node.mine(3)
+@pytest.mark.parametrize("depth", [RETAINED_BLOCKS, 3 * RETAINED_BLOCKS])
+async def test_block_events_tell_a_reorganisation_of_any_depth(
+    world: Any, service: BitcoinService, depth: int
+) -> None:
+    world.node.mine(depth + 5)
     await service.follow()
-    world.node.reorganise(2)
-    service = await world.restart(service)
+    before = await chain_told(world)
+    world.node.reorganise(depth)
     await service.follow()
-    await service.follow()
+    assert len(await world.events(BitcoinBlockDisconnected)) == depth
+    after = await chain_told(world)
+    assert after[-1] == str(world.node.best_hash)
+    assert (after[:5], len(after)) == (before[:5], depth + 6)
+
+
+async def chain_told(world: Any) -> list[str]:
+    """The chain that the events up to now add up to; each must fit on the one before."""
     chain: list[str] = []
     for event in await world.events(BitcoinBlockConnected, BitcoinBlockDisconnected):
         if isinstance(event, BitcoinBlockConnected):
@@ -94,6 +104,17 @@ async def test_block_events_tell_the_chain_in_order_exactly_once(world: Any, ser
             chain.append(event.block_hash)
         else:
             assert chain.pop() == event.block_hash
+    return chain
+
+
+async def test_block_events_tell_the_chain_in_order_exactly_once(world: Any, service: BitcoinService) -> None:
+    world.node.mine(3)
+    await service.follow()
+    world.node.reorganise(2)
+    service = await world.restart(service)
+    await service.follow()
+    await service.follow()
+    chain = await chain_told(world)
     assert chain[-1] == str(world.node.best_hash)
     assert len(chain) == world.node.height
 
