@@ -99,14 +99,14 @@ class BitcoinNodeBuilder:
     settings: Settings
 
     async def prepare(self) -> None:
-        _import("anya_actors.adapters.bitcoinkernel.engine", "anya_actors.serve.bitcoin_rpc.embedded")
+        _import("anya_actors.adapters.bitcoinkernel.engine", "anya_actors.serve.bitcoin_node.embedded")
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
         from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
         from anya_actors.adapters.files.append_log import FileAppendLog
         from anya_actors.adapters.files.disk import SystemDisk
         from anya_actors.domain.bitcoin.network import Network
-        from anya_actors.serve.bitcoin_rpc.embedded import EmbeddedNode, EmbeddedNodeSettings
+        from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 
         folder = self.settings.data_dir / "bitcoin-node"
         node = EmbeddedNode(

@@ -29,7 +29,7 @@ from anya_actors.ports.bitcoin_rpc import (
     BroadcastRejectedError,
     TransactionNotFoundError,
 )
-from anya_actors.serve.bitcoin_rpc.embedded import EmbeddedNode, EmbeddedNodeSettings
+from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 
 KEY = PrivateKey(b"\x07" * 32)
 PUBLIC_KEY = KEY.public_key.format()

@@ -1,1 +1,1 @@
-"""The embedded node's JSON-RPC over HTTP, as Bitcoin Core speaks it, and the node as a whole."""
+"""The embedded node's JSON-RPC, as Bitcoin Core speaks it."""

@@ -40,25 +40,3 @@ class RpcError(AnyaError):
         super().__init__(rpc_code, text)
         self.rpc_code = int(rpc_code)
         self.text = text
-
-
-class BusyPortError(AnyaError):
-    """The node's JSON-RPC port is taken by another program."""
-
-    code = "busy-port"
-    message = "port {1} on {0} is in use"
-    remedy = "Stop the program that uses it (another platform?), or set another port for the node."
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port)
-
-
-class NodeDirectoryInUseError(AnyaError):
-    """Another living node holds this data directory."""
-
-    code = "node-directory-in-use"
-    message = "the node's data directory {} is in use by another process"
-    remedy = "Stop the other platform that uses this data directory, or choose another --data-dir."
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)

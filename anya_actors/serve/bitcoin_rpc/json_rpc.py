@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,6 +12,7 @@ import msgspec
 
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.machine import AnyaError
+from anya_actors.serve.bitcoin_node.http import Reply
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.services.bitcoin_node.acceptance import ALREADY_CONFIRMED, MISSING_INPUTS
@@ -29,14 +29,6 @@ _STATUS: Final = {
     RpcCode.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
     RpcCode.METHOD_NOT_FOUND: HTTPStatus.NOT_FOUND,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What goes back over HTTP. ``body`` is empty only with status 204."""
-
-    status: HTTPStatus
-    body: bytes
 
 
 def _as_rpc_error(error: AnyaError) -> RpcError:
@@ -152,4 +144,4 @@ def _envelope(
 
 
 def _reply(content: Any, status: int) -> Reply:
-    return Reply(HTTPStatus(status), _encoder.encode(content))
+    return Reply(HTTPStatus(status), _encoder.encode(content), "application/json")

@@ -18,7 +18,7 @@ from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.ports.bitcoin_rpc import NodeUnreachableError
-from anya_actors.serve.bitcoin_rpc.embedded import EmbeddedNode, EmbeddedNodeSettings
+from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 from anya_actors.services.bitcoin import BitcoinService, BitcoinSettings
 
 REWARD_SAT = 50 * 100_000_000

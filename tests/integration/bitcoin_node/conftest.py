@@ -17,8 +17,8 @@ from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.serve.bitcoin_rpc.embedded import EmbeddedNode, EmbeddedNodeSettings
-from anya_actors.serve.bitcoin_rpc.http_server import HttpLimits
+from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
+from anya_actors.serve.bitcoin_node.http import HttpLimits
 
 VECTORS = Path(os.environ.get("ANYA_VECTORS", Path(__file__).parents[3] / ".." / "shared" / "vectors"))
 

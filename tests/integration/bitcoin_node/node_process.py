@@ -12,7 +12,7 @@ from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.serve.bitcoin_rpc.embedded import (
+from anya_actors.serve.bitcoin_node.embedded import (
     EmbeddedNode,
     EmbeddedNodeSettings,
     serve_until_told,

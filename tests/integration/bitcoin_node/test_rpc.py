@@ -15,9 +15,9 @@ from bitcoinrpc import BitcoinRPC
 
 from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
-from anya_actors.serve.bitcoin_rpc.embedded import EmbeddedNode
-from anya_actors.serve.bitcoin_rpc.errors import BusyPortError, NodeDirectoryInUseError
-from anya_actors.serve.bitcoin_rpc.http_server import HttpLimits
+from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode
+from anya_actors.serve.bitcoin_node.errors import BusyPortError, NodeDirectoryInUseError
+from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer, Reply, Request
 
 Call = Callable[..., Awaitable[Any]]
 CookieOf = Callable[[str], tuple[str, str]]
@@ -322,15 +322,12 @@ async def test_a_taken_port_or_directory_is_told_by_name(make_node: Callable[...
 
 
 def test_the_node_listens_on_loopback_only() -> None:
-    from anya_actors.adapters.system.clock import SystemClock
-    from anya_actors.serve.bitcoin_rpc.http_server import HttpServer
-
-    async def answer(_: bytes) -> Any:
+    async def answer(_: Request) -> Reply:
         raise AssertionError
 
     for host in ("0.0.0.0", "192.0.2.1", "example.org"):
         with pytest.raises(InvalidInputError, match="loopback"):
-            asyncio.run(HttpServer(answer, b"", SystemClock()).start(host, 0))
+            asyncio.run(HttpServer(answer).start(host, 0))
 
 
 async def test_stop_ends_the_service(node: EmbeddedNode, call: Call) -> None:

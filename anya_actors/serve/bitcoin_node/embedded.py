@@ -1,18 +1,14 @@
-"""The embedded node as a whole: data directory, engine, journal, service and JSON-RPC server."""
+"""The embedded node as a whole: data directory, engine, journal, service, and the doors to it."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
-
-import msgspec
+from typing import Protocol
 
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.machine import NotSupportedError, UnavailableError
@@ -20,100 +16,38 @@ from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines
 from anya_actors.ports.randomness import Randomness
+from anya_actors.serve.bitcoin_node.directory import COOKIE_USER, NodeDirectory
+from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer
 from anya_actors.serve.bitcoin_rpc.context import RpcContext
-from anya_actors.serve.bitcoin_rpc.errors import NodeDirectoryInUseError
-from anya_actors.serve.bitcoin_rpc.http_server import HttpLimits, HttpServer
+from anya_actors.serve.bitcoin_rpc.http_door import JsonRpcDoor
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
 from anya_actors.serve.bitcoin_rpc.methods import METHODS
 from anya_actors.services.bitcoin_node.addresses import NodeAddresses
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
-COOKIE_USER: Final = "__cookie__"
-
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedNodeSettings:
-    """Where the node lives. ``rpc_port`` 0 takes a free port once, and keeps it for ever."""
+    """Where the node lives and listens. A TCP port of 0 takes a free one once, and keeps it for ever."""
 
     data_dir: Path
-    rpc_host: str = "127.0.0.1"
+    host: str = "127.0.0.1"
     rpc_port: int = 0
+    esplora_port: int = 0
+    electrum_port: int = 0
+    zmq_port: int = 0
     network: str = "regtest"
     limits: HttpLimits = field(default_factory=HttpLimits)
 
 
-class CleanStop(msgspec.Struct, frozen=True):
-    """Written last at an orderly stop: how many journal records the engine had seen."""
+class Door(Protocol):
+    """Something that listens on loopback."""
 
-    records: int
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port that was bound. Raises `BusyPortError`."""
 
-
-class NodeDirectory:
-    """The files of a node beside its journal: lock, cookie, port and clean-stop mark."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock: IO[bytes] = (path / "node.lock").open("ab")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise NodeDirectoryInUseError(str(path)) from error
-
-    @property
-    def cookie(self) -> Path:
-        return self._path / ".cookie"
-
-    def write_cookie(self, password: str) -> None:
-        """Put user and password where clients read them, readable by this user alone."""
-        self._replace(".cookie", f"{COOKIE_USER}:{password}".encode())
-
-    def kept_port(self) -> int:
-        """The port of earlier starts, 0 if there was none."""
-        try:
-            return int((self._path / "rpc_port").read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
-
-    def keep_port(self, port: int) -> None:
-        self._replace("rpc_port", str(port).encode())
-
-    def take_clean_stop(self) -> CleanStop | None:
-        """The mark of the last stop, removed, durably, before anything is opened."""
-        mark = self._path / "clean_stop"
-        try:
-            found = msgspec.json.decode(mark.read_bytes(), type=CleanStop)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            found = None
-        mark.unlink(missing_ok=True)
-        self._sync()
-        return found
-
-    def mark_clean_stop(self, records: int) -> None:
-        self._replace("clean_stop", msgspec.json.encode(CleanStop(records)))
-
-    def _replace(self, name: str, content: bytes) -> None:
-        fresh = self._path / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path / name)
-        self._sync()
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def close(self) -> None:
-        self.cookie.unlink(missing_ok=True)
-        self._lock.close()
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
 
 
 class EmbeddedNode:
@@ -143,7 +77,7 @@ class EmbeddedNode:
         self._randomness = randomness
         self._directory: NodeDirectory | None = None
         self._node: BitcoinNodeService | None = None
-        self._server: HttpServer | None = None
+        self._doors: list[Door] = []
         self._addresses: NodeAddresses | None = None
         self.stopped = asyncio.Event()
 
@@ -168,18 +102,28 @@ class EmbeddedNode:
             engines=self._engines, log=log, clock=self._clock, randomness=self._randomness
         )
         await self._node.start(clean=mark is not None and mark.records == self._node.records)
-        password = self._randomness.token_bytes(32).hex()
-        context = RpcContext(self._node, self._clock, self.stopped.set)
-        rpc = JsonRpc(context, METHODS)
-        credentials = f"{COOKIE_USER}:{password}".encode()
-        self._server = HttpServer(rpc.answer, credentials, self._clock, self._settings.limits)
-        host = self._settings.rpc_host
-        port = await self._server.start(host, self._settings.rpc_port or directory.kept_port())
-        await loop.run_in_executor(None, directory.keep_port, port)
-        await loop.run_in_executor(None, directory.write_cookie, password)
-        place = f"[{host}]" if ":" in host else host
-        self._addresses = NodeAddresses(f"http://{place}:{port}", str(directory.cookie.absolute()))
+        self._addresses = await self._open_doors(self._node, directory)
         return self._addresses
+
+    async def _open_doors(self, node: BitcoinNodeService, directory: NodeDirectory) -> NodeAddresses:
+        ours = self._settings
+        password = self._randomness.token_bytes(32).hex()
+        rpc = JsonRpc(RpcContext(node, self._clock, self.stopped.set), METHODS)
+        credentials = f"{COOKIE_USER}:{password}".encode()
+        door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)
+        place = await self._open(HttpServer(door.answer, ours.limits), "rpc", ours.rpc_port)
+        await asyncio.to_thread(directory.write_cookie, password)
+        return NodeAddresses(f"http://{place}", str(directory.cookie.absolute()))
+
+    async def _open(self, door: Door, name: str, port: int) -> str:
+        """Open a door on its TCP port, the one it had before if none is set; host and port."""
+        directory, host = self._directory, self._settings.host
+        if directory is None:
+            raise UnavailableError("the embedded Bitcoin node", "it is stopped")
+        port = await door.start(host, port or directory.kept_port(name))
+        self._doors.append(door)
+        await asyncio.to_thread(directory.keep_port, name, port)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def resume(self) -> None:
         """Start, if that has not been done: nothing else can be owed."""
@@ -194,7 +138,7 @@ class EmbeddedNode:
 
     async def check_health(self) -> None:
         """Raise `UnavailableError` if it does not serve."""
-        if self._node is None or self._server is None or self.stopped.is_set():
+        if self._addresses is None or self._node is None or self.stopped.is_set():
             raise UnavailableError("the embedded Bitcoin node", "it is stopped")
         await self._node.check_health()
 
@@ -205,9 +149,8 @@ class EmbeddedNode:
     async def _release(self, *, orderly: bool) -> None:
         self._addresses = None
         self.stopped.set()
-        server, self._server = self._server, None
-        if server is not None:
-            await server.close()
+        while self._doors:
+            await self._doors.pop().close()
         node, self._node = self._node, None
         directory, self._directory = self._directory, None
         if node is not None:

@@ -1,0 +1,1 @@
+"""The embedded Bitcoin node as one process: its directory, its sockets, and the doors on them."""

@@ -1,0 +1,89 @@
+"""The files of an embedded node beside its journal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from anya_actors.serve.bitcoin_node.errors import NodeDirectoryInUseError
+
+COOKIE_USER: Final = "__cookie__"
+
+
+class CleanStop(msgspec.Struct, frozen=True):
+    """Written last at an orderly stop: how many journal records the engine had seen."""
+
+    records: int
+
+
+class NodeDirectory:
+    """Lock, cookie, TCP ports and clean-stop mark."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock: IO[bytes] = (path / "node.lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise NodeDirectoryInUseError(str(path)) from error
+
+    @property
+    def cookie(self) -> Path:
+        return self._path / ".cookie"
+
+    def write_cookie(self, password: str) -> None:
+        """Put user and password where clients read them, readable by this user alone."""
+        self._replace(".cookie", f"{COOKIE_USER}:{password}".encode())
+
+    def kept_port(self, door: str) -> int:
+        """The TCP port that this door had at earlier starts, 0 if there was none."""
+        try:
+            return int((self._path / f"{door}_port").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def keep_port(self, door: str, port: int) -> None:
+        if port != self.kept_port(door):
+            self._replace(f"{door}_port", str(port).encode())
+
+    def take_clean_stop(self) -> CleanStop | None:
+        """The mark of the last stop, removed, durably, before anything is opened."""
+        mark = self._path / "clean_stop"
+        try:
+            found = msgspec.json.decode(mark.read_bytes(), type=CleanStop)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            found = None
+        mark.unlink(missing_ok=True)
+        self._sync()
+        return found
+
+    def mark_clean_stop(self, records: int) -> None:
+        self._replace("clean_stop", msgspec.json.encode(CleanStop(records)))
+
+    def _replace(self, name: str, content: bytes) -> None:
+        fresh = self._path / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path / name)
+        self._sync()
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        self.cookie.unlink(missing_ok=True)
+        self._lock.close()
