@@ -100,13 +100,13 @@ class Acceptance:
         if len(found) == len(coins):
             return found
         outputs = (Outpoint(transaction.txid, index) for index in range(len(transaction.outputs)))
-        if any(outpoint in self._chain.index.coins for outpoint in outputs):
+        if any(self._chain.index.coin(outpoint) for outpoint in outputs):
             raise RejectedTransactionError(ALREADY_CONFIRMED)
         raise RejectedTransactionError(MISSING_INPUTS)
 
     def coin(self, outpoint: Outpoint) -> Coin | None:
         """The coin of an output, confirmed or waiting; a waiting one has the next height."""
-        coin = self._chain.index.coins.get(outpoint)
+        coin = self._chain.index.coin(outpoint)
         if coin is not None:
             return coin
         output = self._pool.output(outpoint)

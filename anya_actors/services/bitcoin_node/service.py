@@ -32,6 +32,7 @@ from anya_actors.services.bitcoin_node.journal import (
     TransactionsDropped,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
+from anya_actors.services.bitcoin_node.notices import Notices, Subscriber
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
 from anya_actors.services.bitcoin_node.wallet import NodeWallet
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
@@ -79,6 +80,7 @@ class BitcoinNodeService:
         self._waiting = WaitingTransactions(self.chain, self._journal, clock)
         self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
         self._miner = Miner(self.chain, lambda: self._waiting.pool, clock)
+        self._notices = Notices()
         self._turn = asyncio.Lock()
         self.started_s = clock.monotonic_s()
 
@@ -123,6 +125,13 @@ class BitcoinNodeService:
             await self.chain.close()
             await self._journal.close()
 
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call it on the loop after every change that is done; the answer ends the subscription.
+
+        A `ChainChange` comes when the indexes and the mempool stand where it says.
+        """
+        return self._notices.subscribe(subscriber)
+
     async def _alone(self, change: Callable[[], Awaitable[T]]) -> T:
         # A caller that gives up must not leave a change half done.
         async def run() -> T:
@@ -140,8 +149,14 @@ class BitcoinNodeService:
 
     async def _submit(self, block: Block) -> Verdict:
         verdict, change = await self.chain.submit(block)
-        await self._waiting.follow(change)
+        await self._follow(change)
         return verdict
+
+    async def _follow(self, change: ChainChange) -> None:
+        """Bring the mempool behind the chain, then tell those who want to hear of it."""
+        await self._waiting.follow(change)
+        if change.disconnected or change.connected:
+            self._notices.tell(change)
 
     async def generate(
         self, script_pubkey: bytes, blocks: int, tries: int = DEFAULT_TRIES
@@ -201,7 +216,7 @@ class BitcoinNodeService:
     async def _rejudge(
         self, block_hash: BlockHash, change: Callable[[BlockNode], Awaitable[ChainChange]]
     ) -> None:
-        await self._waiting.follow(await change(self.node(block_hash)))
+        await self._follow(await change(self.node(block_hash)))
 
     def node(self, block_hash: BlockHash) -> BlockNode:
         """The known block of this hash; raises `UnknownBlockError`."""
@@ -244,7 +259,7 @@ class BitcoinNodeService:
         entry = self.pool.entries.get(txid)
         if entry is not None:
             return entry.transaction, None
-        place = self.chain.index.transactions.get(txid)
+        place = self.chain.index.transaction(txid)
         if place is None:
             return None
         node = self.chain.tree.nodes[place[0]]

@@ -35,7 +35,7 @@ class WaitingTransactions:
     async def restore(self) -> None:
         """Take back what was noted and no block confirmed, with the times of its entry."""
         noted, self._noted = self._noted, {}
-        left = [found for txid, found in noted.items() if txid not in self._chain.index.transactions]
+        left = [found for txid, found in noted.items() if self._chain.index.transaction(txid) is None]
         # A parent that a reorganisation gave back was noted after its child: go round again.
         while left:
             still = [found for found in left if await self._take_back(*found) is None]
@@ -84,7 +84,7 @@ class WaitingTransactions:
             transaction
             for block in reversed(change.disconnected)
             for transaction in block.transactions[1:]
-            if transaction.txid not in self._chain.index.transactions
+            if self._chain.index.transaction(transaction.txid) is None
         ]
 
     async def _keep(self, returned: list[MempoolEntry], dropped: list[Txid]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.bitcoin.coin import Coin
+from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.mempool import Mempool
 from anya_actors.domain.bitcoin.mempool_policy import dust_threshold_sat, fee_at_rate
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
@@ -84,7 +85,7 @@ class NodeWallet:
             # Core's wallet waits one block longer than the rules ask.
             Funds(outpoint, coin, key, tip_height - coin.height + 1, coin.is_mature_at(tip_height))
             for key in self.keys.values()
-            for outpoint, coin in self._chain.index.unspent_of(key.script_pubkey)
+            for outpoint, coin in self._chain.index.unspent(scripthash(key.script_pubkey))
         ]
         found += self._waiting_funds(tip_height + 1)
         return [item for item in found if item.outpoint not in self._pool.spends]
@@ -105,7 +106,7 @@ class NodeWallet:
         return all(output is not None and output.script_pubkey in self.keys for output in outputs)
 
     def _spent_output(self, outpoint: Outpoint) -> TxOutput | None:
-        coin = self._chain.index.coins.get(outpoint)
+        coin = self._chain.index.coin(outpoint)
         return coin.output if coin is not None else self._pool.output(outpoint)
 
     def spendable(self) -> list[Funds]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from anya_actors.domain.bitcoin.block import difficulty_of, target_of
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
+from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.descriptor import DescriptorError, describe_script, script_of_descriptor
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.transaction import Outpoint
@@ -138,7 +139,7 @@ def _tip_status(tree: BlockTree, node: BlockNode) -> str:
 async def gettxout(context: RpcContext, arguments: Arguments) -> Any:
     outpoint = Outpoint(arguments.hash("txid", Txid), arguments.integer("n"))
     node = context.node
-    coin = node.chain.index.coins.get(outpoint)
+    coin = node.chain.index.coin(outpoint)
     tip = node.chain.tip
     facts: dict[str, Any] = {"bestblock": str(tip.hash)}
     if coin is not None:
@@ -169,10 +170,10 @@ async def scantxoutset(context: RpcContext, arguments: Arguments) -> Any:
         raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
     scripts = {_scanned_script(item) for item in arguments.items("scanobjects")}
     chain = context.node.chain
-    found = [item for script in sorted(scripts) for item in chain.index.unspent_of(script)]
+    found = [item for script in sorted(scripts) for item in chain.index.unspent(scripthash(script))]
     return {
         "success": True,
-        "txouts": len(chain.index.coins),
+        "txouts": chain.index.coin_count,
         "height": chain.tip.height,
         "bestblock": str(chain.tip.hash),
         "unspents": [

@@ -88,7 +88,7 @@ async def _spent(context: RpcContext, transaction: Transaction, node: BlockNode 
     if transaction.is_coinbase:
         return None
     if node is not None:
-        place = context.node.chain.index.transactions.get(transaction.txid)
+        place = context.node.chain.index.transaction(transaction.txid)
         spent = await spent_by_place(context, node)
         return list(spent[place[1]]) if spent and place and place[0] == node.hash else None
     coins = [context.node.coin(tx_input.prevout) for tx_input in transaction.inputs]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
+from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
@@ -28,6 +31,7 @@ from anya_actors.ports.consensus import (
     Standing,
     Verdict,
 )
+from anya_actors.services.bitcoin_node.chain import ChainChange
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService, FeeTooHighError, UnknownBlockError
 from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
@@ -58,7 +62,7 @@ def _spend(
 
 
 def _first(node: BitcoinNodeService, key: WalletKey) -> tuple[Outpoint, int]:
-    ((outpoint, coin),) = node.chain.index.unspent_of(key.script_pubkey)
+    ((outpoint, coin),) = node.chain.index.unspent(scripthash(key.script_pubkey))
     return outpoint, coin.amount_sat
 
 
@@ -185,7 +189,7 @@ async def test_a_line_of_waiting_transactions_is_mined_in_order_and_limited(node
 async def test_a_reorganisation_moves_coins_and_gives_transactions_back(node: BitcoinNodeService) -> None:
     key = await _rich(node)
     fork = node.chain.tip
-    before = dict(node.chain.index.coins)
+    before = dict(node.chain.index.coins())
     spend = _spend(key, *_first(node, key))
     await node.submit_transaction(spend)
     await node.generate(TRUE, 2)
@@ -193,8 +197,8 @@ async def test_a_reorganisation_moves_coins_and_gives_transactions_back(node: Bi
     rivals = await _rival_branch(node, fork, 3)
     assert node.chain.tip.hash == rivals[-1]
     assert spend.txid in node.pool
-    assert spend.txid not in node.chain.index.transactions
-    assert {key: coin for key, coin in node.chain.index.coins.items() if coin.height <= fork.height} == before
+    assert node.chain.index.transaction(spend.txid) is None
+    assert {key: coin for key, coin in node.chain.index.coins() if coin.height <= fork.height} == before
     await node.generate(TRUE, 1)
     assert len(node.pool) == 0
 
@@ -240,7 +244,7 @@ async def test_an_invalidated_branch_is_left_and_can_be_reconsidered(
     await node.submit_transaction(spend)
     height = node.chain.tip.height
     (block, beyond) = await node.generate(TRUE, 2)
-    coins = dict(node.chain.index.coins)
+    coins = dict(node.chain.index.coins())
     await node.invalidate_block(block)
     assert node.chain.tip.height == height
     assert spend.txid in node.pool
@@ -252,7 +256,7 @@ async def test_an_invalidated_branch_is_left_and_can_be_reconsidered(
     assert (await node.submit_block(on_top)).reason == "bad-prevblk"
     await node.reconsider_block(beyond)
     assert node.chain.tip.hash == beyond
-    assert node.chain.index.coins == coins
+    assert dict(node.chain.index.coins()) == coins
     assert len(node.pool) == 0
 
 
@@ -269,8 +273,7 @@ async def test_after_a_crash_everything_acknowledged_is_there(
     await node.submit_transaction(waiting)
     again = await start_node(log)
     assert again.chain.tip.hash == node.chain.tip.hash
-    assert again.chain.index.coins == node.chain.index.coins
-    assert again.chain.index.transactions == node.chain.index.transactions
+    assert list(again.chain.index.coins()) == list(node.chain.index.coins())
     assert list(again.pool.entries) == [waiting.txid]
     assert again.pool.entries == node.pool.entries
     assert {node.hash for node in again.chain.tree.tips()} == {node.hash for node in node.chain.tree.tips()}
@@ -396,3 +399,39 @@ async def test_a_block_of_chosen_transactions_only(node: BitcoinNodeService) -> 
         await node.generate_block(TRUE, [spend.txid])
     with pytest.raises(RejectedBlockError, match="bad-txns-BIP30"):
         await node.generate_block(TRUE, [spend])
+
+
+async def test_subscribers_hear_of_blocks_when_everything_stands_as_told(node: BitcoinNodeService) -> None:
+    heard: list[tuple[list[BlockHash], list[BlockHash]]] = []
+
+    def hear(change: ChainChange) -> None:
+        if change.connected:
+            assert change.connected[-1].hash == node.chain.tip.hash
+        heard.append(
+            ([block.hash for block in change.disconnected], [block.hash for block in change.connected])
+        )
+
+    end = node.subscribe(hear)
+    fork = node.chain.tip
+    first = await node.generate(TRUE, 2)
+    rivals = await _rival_branch(node, fork, 3)
+    assert heard == [([], first[:1]), ([], first[1:]), (first[::-1], rivals)]
+    end()
+    end()
+    await node.generate(TRUE, 1)
+    assert len(heard) == 3
+
+
+async def test_a_subscriber_that_raises_harms_no_other(node: BitcoinNodeService) -> None:
+    heard: list[ChainChange] = []
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    def fail(_: ChainChange) -> None:
+        raise RuntimeError("I always fail")
+
+    node.subscribe(fail)
+    node.subscribe(heard.append)
+    await node.generate(TRUE, 1)
+    assert len(heard) == 1
+    assert [str(context["exception"]) for context in reported] == ["I always fail"]

@@ -11,10 +11,12 @@ from anya_actors.adapters.memory.append_log import MemoryAppendLog
 from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
+from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
-from anya_actors.domain.bitcoin.transaction import Transaction
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
@@ -98,17 +100,31 @@ async def test_a_successor_stands_where_the_dead_node_stood(seed: int, start_nod
         await life.change()
         if step % 6 == 5 or step == STEPS - 1:
             successor = await start_node(log)
-            _assert_same(life.node, successor)
+            await _assert_same(life.node, successor)
             if chance.random() < 0.5:
                 life.node = successor
 
 
-def _assert_same(node: BitcoinNodeService, successor: BitcoinNodeService) -> None:
+async def _assert_same(node: BitcoinNodeService, successor: BitcoinNodeService) -> None:
     assert successor.chain.tip.hash == node.chain.tip.hash
-    assert successor.chain.index.coins == node.chain.index.coins
-    assert successor.chain.index.by_script == node.chain.index.by_script
-    assert successor.chain.index.transactions == node.chain.index.transactions
+    assert await _all_found(successor.chain) == await _all_found(node.chain)
     assert successor.chain.index.total_sat == node.chain.index.total_sat
+    assert successor.chain.index.coin_count == node.chain.index.coin_count
     assert set(successor.pool.entries) == set(node.pool.entries)
     assert successor.pool.spends == node.pool.spends
     assert successor.wallet.keys.keys() == node.wallet.keys.keys()
+
+
+async def _all_found(chain: Chain) -> list[object]:
+    """Every answer of the indexes about what the active branch holds."""
+    index = chain.index
+    answers: list[object] = [list(index.coins())]
+    for node in chain.tree.active[1:]:
+        answers.append(index.block_filter(node.hash))
+        for transaction in (await chain.read_block(node)).transactions:
+            answers.append(index.transaction(transaction.txid))
+            for at, output in enumerate(transaction.outputs):
+                name = scripthash(output.script_pubkey)
+                answers += [index.history(name), index.unspent(name)]
+                answers.append(index.spender(Outpoint(transaction.txid, at)))
+    return answers
