@@ -180,6 +180,17 @@ def read_transaction(reader: Reader) -> Transaction:
     return Transaction(version, tuple(inputs), outputs, reader.u32())
 
 
+def read_stripped_transaction(reader: Reader) -> Transaction:
+    """Read one transaction without BIP144's marker: only so can one without inputs have outputs.
+
+    Raises `TruncatedError`.
+    """
+    version = reader.i32()
+    inputs = tuple(_read_input(reader) for _ in range(_count(reader, 41)))
+    outputs = tuple(_read_output(reader) for _ in range(_count(reader, 9)))
+    return Transaction(version, inputs, outputs, reader.u32())
+
+
 def _count(reader: Reader, least_size: int) -> int:
     # A count that the bytes left cannot hold is refused before anything is built for it.
     count = reader.compact_size()
