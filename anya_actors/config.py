@@ -99,6 +99,9 @@ class BitcoinSettings(_Section, frozen=True, kw_only=True):
     node_user: str | None = None
     node_password_file: Path | None = None
     rpc_port: Port = 0
+    esplora_port: Port = 0
+    electrum_port: Port = 0
+    zmq_port: Port = 0
     poll_interval_s: Seconds = 0.5
     final_confirmations: Positive = 6
     max_fee_sat: Positive | None = None

@@ -109,8 +109,15 @@ class BitcoinNodeBuilder:
         from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 
         folder = self.settings.data_dir / "bitcoin-node"
+        ours = self.settings.bitcoin
         node = EmbeddedNode(
-            EmbeddedNodeSettings(data_dir=folder, rpc_port=self.settings.bitcoin.rpc_port),
+            EmbeddedNodeSettings(
+                data_dir=folder,
+                rpc_port=ours.rpc_port,
+                esplora_port=ours.esplora_port,
+                electrum_port=ours.electrum_port,
+                zmq_port=ours.zmq_port,
+            ),
             engines=KernelEngines(folder / "kernel", Network.REGTEST),
             open_journal=lambda: FileAppendLog.open(SystemDisk(folder), "journal"),
             clock=SystemClock(),

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.bootstrap.builders import NODE
 from anya_actors.bootstrap.door import build_api, listen_of
@@ -95,9 +93,7 @@ async def start_platform(settings: Settings, report: Report, plan: Plan | None =
         await _wait_running(platform.actors, settings, report)
         if settings.bitcoin.embedded:
             node = await platform.actors.call(NODE, "addresses")
-            platform.addresses = msgspec.structs.replace(
-                platform.addresses, bitcoin_rpc=node.bitcoin_rpc, bitcoin_cookie=node.bitcoin_cookie
-            )
+            platform.addresses = platform.addresses.with_node(node)
         await door
     except BaseException:
         door.cancel()

@@ -9,13 +9,24 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.domain.machine import AnyaError
+
+# What people are shown; programs get every address.
+_DOORS: Final = {
+    "api": "HTTP API",
+    "bitcoin_rpc": "Bitcoin RPC",
+    "bitcoin_cookie": "Bitcoin cookie",
+    "esplora": "Esplora",
+    "electrum": "Electrum",
+    "zmq_sequence": "ZMQ",
+}
 
 
 class Progress(Protocol):
@@ -42,14 +53,8 @@ class JsonProgress:
         self._line(event="stage", stage=name, text=text, elapsed_s=self._elapsed())
 
     def ready(self, addresses: Addresses, facts: dict[str, Any]) -> None:
-        self._line(
-            event="ready",
-            api=addresses.api,
-            bitcoin_rpc=addresses.bitcoin_rpc,
-            bitcoin_cookie=addresses.bitcoin_cookie,
-            elapsed_s=self._elapsed(),
-            **facts,
-        )
+        where = msgspec.structs.asdict(addresses)
+        self._line(event="ready", **where, elapsed_s=self._elapsed(), **facts)
 
     def failed(self, error: AnyaError) -> None:
         self._line(**as_json(error))
@@ -75,12 +80,8 @@ class TextProgress:
 
     def ready(self, addresses: Addresses, facts: dict[str, Any]) -> None:
         self._line("The platform is ready.", "bold green")
-        rows = [("HTTP API", addresses.api)]
-        if addresses.bitcoin_rpc:
-            rows += [
-                ("Bitcoin RPC", addresses.bitcoin_rpc),
-                ("Bitcoin cookie", addresses.bitcoin_cookie or ""),
-            ]
+        doors = ((title, getattr(addresses, name)) for name, title in _DOORS.items())
+        rows = [(title, address) for title, address in doors if address is not None]
         rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in facts.items()]
         for name, value in rows:
             self._console.print(Text(f"         {name:<16} {value}"))

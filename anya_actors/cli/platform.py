@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
 
@@ -12,27 +13,11 @@ Report = Callable[[str, str], None]
 """Told of each stage: its stable name, and a sentence for a person."""
 
 
-class Located(Protocol):
-    """Where a platform listens; the node's are None when it is not the embedded one."""
-
-    @property
-    def api(self) -> str:
-        """Address of the HTTP API."""
-
-    @property
-    def bitcoin_rpc(self) -> str | None:
-        """Address of the embedded node's JSON-RPC."""
-
-    @property
-    def bitcoin_cookie(self) -> str | None:
-        """Path of the embedded node's cookie file."""
-
-
 class Platform(Protocol):
     """A platform that serves, seen from the process that started it."""
 
     @property
-    def addresses(self) -> Located:
+    def addresses(self) -> Addresses:
         """Where it listens."""
 
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Final, NoReturn
 import msgspec
 import psutil
 
-from anya_actors.bootstrap.addresses import Addresses
 from anya_actors.cli.faults import FORCED, InterruptedStartError, UnforeseenError, exit_code
 from anya_actors.cli.instance import DataDirectory, Record, write_private
 from anya_actors.cli.output import Progress, standard_streams_to
@@ -137,7 +136,7 @@ class Launcher:
             try:
                 await self._renew_admin_token(platform)
                 self._record(directory, temp_dir, platform)
-                self._progress.ready(_addresses(platform), self._facts(temp_dir))
+                self._progress.ready(platform.addresses, self._facts(temp_dir))
                 await self._until_stopped(platform, stop)
             finally:
                 self._progress.stage("stopping", "Stopping; a second Ctrl-C does not wait")
@@ -184,7 +183,7 @@ class Launcher:
                 temp_dir=str(temp_dir),
                 log_dir=str(self._settings.log_dir / "ray"),
                 admin_token_file=str(self._admin_token_file),
-                addresses=_addresses(platform) if platform else None,
+                addresses=platform.addresses if platform else None,
             )
         )
 
@@ -206,11 +205,6 @@ def _leave_at_once(directory: DataDirectory) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(FORCED)
-
-
-def _addresses(platform: Platform) -> Addresses:
-    where = platform.addresses
-    return Addresses(api=where.api, bitcoin_rpc=where.bitcoin_rpc, bitcoin_cookie=where.bitcoin_cookie)
 
 
 def _write_trace(settings: Settings) -> None:

@@ -113,7 +113,7 @@ class EmbeddedNode:
         door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)
         place = await self._open(HttpServer(door.answer, ours.limits), "rpc", ours.rpc_port)
         await asyncio.to_thread(directory.write_cookie, password)
-        return NodeAddresses(f"http://{place}", str(directory.cookie.absolute()))
+        return NodeAddresses(bitcoin_rpc=f"http://{place}", bitcoin_cookie=str(directory.cookie.absolute()))
 
     async def _open(self, door: Door, name: str, port: int) -> str:
         """Open a door on its TCP port, the one it had before if none is set; host and port."""
