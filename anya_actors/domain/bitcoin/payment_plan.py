@@ -9,11 +9,11 @@ import msgspec
 
 from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.amount import check_amount_sat
-from anya_actors.domain.bitcoin.coin_selection import Selection, select_coins
+from anya_actors.domain.bitcoin.coin_selection import Candidate, Selection, Target, select_coins
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import Payment, PaymentInput, Phase
-from anya_actors.domain.bitcoin.script import hash160
+from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
 from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sighash
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.domain.bitcoin.wallet import Wallet, WalletKey, payment_input
@@ -112,13 +112,10 @@ def plan_payment(wallet: Wallet, order: PaymentOrder) -> PaymentPlan:
     check_feerate(order.feerate_sat_per_vb)
     cap_sat = _fee_cap_sat(network, order.max_fee_sat)
     coins = wallet.spendable()
-    selection = select_coins(
-        wallet.name,
-        [coin.amount_sat for coin in coins],
-        order.amount_sat,
-        script_pubkey,
-        order.feerate_sat_per_vb,
+    target = Target(
+        (TxOutput(order.amount_sat, script_pubkey),), order.feerate_sat_per_vb, p2wpkh_script(bytes(20))
     )
+    selection = select_coins(wallet.name, [Candidate(coin.amount_sat) for coin in coins], target)
     if selection.fee_sat > cap_sat:
         raise AbsurdFeeError(selection.fee_sat, cap_sat)
     chosen = sorted((coins[at] for at in selection.chosen), key=lambda coin: (coin.txid[::-1], coin.index))
