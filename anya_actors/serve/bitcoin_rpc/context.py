@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from anya_actors.ports.clock import Clock
-from anya_actors.serve.bitcoin_rpc.arguments import Arguments, Signature
+from anya_actors.serve.bitcoin_rpc.arguments import Arguments
+from anya_actors.serve.bitcoin_rpc.signature import Signature
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 VERSION: Final = 300000
@@ -15,13 +18,34 @@ VERSION: Final = 300000
 
 
 @dataclass(slots=True)
+class Running:
+    """A call under way."""
+
+    method: str
+    started_s: float
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the methods remember from call to call."""
+
+    is_caught_up: bool = False
+    running: list[Running] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class RpcContext:
-    """The node behind the methods. ``on_stop`` is called by ``stop``."""
+    """The node behind the methods. ``on_stop`` is called by ``stop``.
+
+    ``wallet`` is the name in the request's path, None where the path names none.
+    """
 
     node: BitcoinNodeService
     clock: Clock
     on_stop: Callable[[], None]
-    is_caught_up: bool = False
+    wallet: str | None = None
+    methods: Mapping[str, Method] = field(default_factory=lambda: MappingProxyType({}))
+    memory: Memory = field(default_factory=Memory)
 
 
 Handler = Callable[[RpcContext, Arguments], Awaitable[Any]]
@@ -33,8 +57,24 @@ class Method:
 
     signature: Signature
     handler: Handler
+    category: str = "hidden"
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def help_text(self) -> str:
+        """What ``help`` says of it, the usage in the first line."""
+        said = inspect.getdoc(self.handler)
+        usage = self.signature.usage(self.name)
+        return f"{usage}\n\n{said}\n" if said else usage
 
 
 def method(handler: Handler, *names: str, required: int = 0) -> tuple[str, Method]:
-    """Declare a method by its handler, whose name it has; parameters in their order."""
+    """Declare a method by its handler, whose name it has; parameters in their order.
+
+    A parameter is ``name``, ``name|alias``, ``name:kind`` with a JSON type, or an object whose
+    members callers may also name beside it: ``options:object{fee_rate,replaceable}``.
+    """
     return handler.__name__, Method(Signature(names, required), handler)

@@ -1,4 +1,4 @@
-"""Blocks, the chain and unspent outputs."""
+"""The chain as a whole: its state, its branches, its rules."""
 
 from __future__ import annotations
 
@@ -6,45 +6,31 @@ from typing import Any, Final
 
 from anya_actors.domain.bitcoin.block import difficulty_of, target_of
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
-from anya_actors.domain.bitcoin.coin_index import scripthash
-from anya_actors.domain.bitcoin.descriptor import DescriptorError, describe_script, script_of_descriptor
-from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
-from anya_actors.domain.bitcoin.transaction import Outpoint
+from anya_actors.domain.bitcoin.deployments import REGTEST_BURIED, TESTDUMMY, signalling_of
 from anya_actors.serve.bitcoin_rpc.arguments import Arguments
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
-from anya_actors.serve.bitcoin_rpc.describe import (
-    NETWORK,
-    btc,
-    confirmations,
-    describe_block,
-    describe_header,
-    describe_output_script,
-    describe_transaction,
-)
+from anya_actors.serve.bitcoin_rpc.describe import NETWORK
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
+from anya_actors.serve.bitcoin_rpc.methods.blocks import node_of
 
 _DAY_S: Final = 24 * 3600
+_MONTH_BLOCKS: Final = 30 * 24 * 6
+_NO_TIMEOUT: Final = (1 << 63) - 1
 
 
-def node_of(context: RpcContext, arguments: Arguments) -> BlockNode:
-    """The block that the argument ``blockhash`` names."""
-    node = context.node.chain.tree.nodes.get(arguments.hash("blockhash", BlockHash))
-    if node is None:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, "Block not found")
-    return node
-
-
-def _is_initial_download(context: RpcContext) -> bool:
-    # Once the tip is of the last day it stays false, as in Core.
+def is_initial_download(context: RpcContext) -> bool:
+    """Whether the tip is old. Once it is of the last day this stays false, as in Core."""
     age_s = context.clock.now_unix_ms() // 1000 - context.node.chain.tip.header.time_s
-    context.is_caught_up = context.is_caught_up or age_s < _DAY_S
-    return not context.is_caught_up
+    memory = context.memory
+    memory.is_caught_up = memory.is_caught_up or age_s < _DAY_S
+    return not memory.is_caught_up
 
 
 async def getblockchaininfo(context: RpcContext, _: Arguments) -> Any:
+    """The chain's name, height, tip, work and size."""
     tree = context.node.chain.tree
     tip = tree.tip
-    initial = _is_initial_download(context)
+    initial = is_initial_download(context)
     return {
         "chain": NETWORK.core_name,
         "blocks": tip.height,
@@ -64,60 +50,13 @@ async def getblockchaininfo(context: RpcContext, _: Arguments) -> Any:
     }
 
 
-async def getblockcount(context: RpcContext, _: Arguments) -> Any:
-    return context.node.chain.tip.height
-
-
-async def getbestblockhash(context: RpcContext, _: Arguments) -> Any:
-    return str(context.node.chain.tip.hash)
-
-
 async def getdifficulty(context: RpcContext, _: Arguments) -> Any:
+    """The difficulty of the tip, as a multiple of the easiest of mainnet."""
     return difficulty_of(context.node.chain.tip.header.bits)
 
 
-async def getblockhash(context: RpcContext, arguments: Arguments) -> Any:
-    active = context.node.chain.tree.active
-    height = arguments.integer("height")
-    if not 0 <= height < len(active):
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Block height out of range")
-    return str(active[height].hash)
-
-
-async def getblockheader(context: RpcContext, arguments: Arguments) -> Any:
-    node = node_of(context, arguments)
-    if not arguments.flag("verbose", True):
-        return node.header.serialize().hex()
-    return describe_header(context.node.chain.tree, node)
-
-
-async def getblock(context: RpcContext, arguments: Arguments) -> Any:
-    node = node_of(context, arguments)
-    verbosity = arguments.verbosity("verbosity", 1)
-    chain = context.node.chain
-    block = await chain.read_block(node)
-    if verbosity <= 0:
-        return block.serialize().hex()
-    if verbosity == 1:
-        transactions: list[Any] = [str(transaction.txid) for transaction in block.transactions]
-        return describe_block(chain.tree, node, block, transactions)
-    spent = await spent_by_place(context, node)
-    transactions = [
-        describe_transaction(transaction, coins, with_prevouts=verbosity >= 3)
-        for transaction, coins in zip(block.transactions, spent or [None] * node.transactions, strict=True)
-    ]
-    return describe_block(chain.tree, node, block, transactions)
-
-
-async def spent_by_place(context: RpcContext, node: BlockNode) -> list[Any] | None:
-    """The spent coins of each transaction, None for the coinbase; None if never connected."""
-    try:
-        return [None, *await context.node.chain.spent_coins(node)]
-    except KeyError:
-        return None
-
-
 async def getchaintips(context: RpcContext, _: Arguments) -> Any:
+    """The ends of all branches, the active one too, the highest first."""
     tree = context.node.chain.tree
     found = []
     for node in sorted(tree.tips(), key=lambda node: -node.height):
@@ -136,85 +75,105 @@ def _tip_status(tree: BlockTree, node: BlockNode) -> str:
     return "valid-fork" if node.was_active else "valid-headers"
 
 
-async def gettxout(context: RpcContext, arguments: Arguments) -> Any:
-    outpoint = Outpoint(arguments.hash("txid", Txid), arguments.integer("n"))
-    node = context.node
-    coin = node.chain.index.coin(outpoint)
-    tip = node.chain.tip
-    facts: dict[str, Any] = {"bestblock": str(tip.hash)}
-    if coin is not None:
-        facts["confirmations"] = tip.height - coin.height + 1
-        output, is_coinbase = coin.output, coin.is_coinbase
-    if arguments.flag("include_mempool", True):
-        waiting = node.pool.output(outpoint)
-        if outpoint in node.pool.spends or (coin is None and waiting is None):
-            return None
-        if waiting is not None:
-            facts["confirmations"] = 0
-            output, is_coinbase = waiting, False
-    elif coin is None:
-        return None
-    facts["value"] = btc(output.amount_sat)
-    facts["scriptPubKey"] = describe_output_script(output.script_pubkey)
-    facts["coinbase"] = is_coinbase
+async def getchaintxstats(context: RpcContext, arguments: Arguments) -> Any:
+    """How many transactions the chain holds, and how fast they came in a window of blocks."""
+    tree = context.node.chain.tree
+    last = node_of(context, arguments) if arguments.has("blockhash") else tree.tip
+    if not tree.is_active(last):
+        raise RpcError(RpcCode.INVALID_PARAMETER, "Block is not in main chain")
+    if arguments.has("nblocks"):
+        count = arguments.integer("nblocks")
+        if count < 0 or (count > 0 and count >= last.height):
+            text = "Invalid block count: should be between 0 and the block's height - 1"
+            raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    else:
+        count = max(0, min(_MONTH_BLOCKS, last.height - 1))
+    first = tree.active[last.height - count]
+    total = sum(node.transactions for node in tree.active[: last.height + 1])
+    facts: dict[str, Any] = {
+        "time": last.header.time_s,
+        "txcount": total,
+        "window_final_block_hash": str(last.hash),
+        "window_final_block_height": last.height,
+        "window_block_count": count,
+    }
+    if count > 0:
+        interval_s = last.median_time_past_s() - first.median_time_past_s()
+        within = sum(node.transactions for node in tree.active[first.height + 1 : last.height + 1])
+        facts["window_interval"] = interval_s
+        facts["window_tx_count"] = within
+        if interval_s > 0:
+            facts["txrate"] = within / interval_s
     return facts
 
 
-async def scantxoutset(context: RpcContext, arguments: Arguments) -> Any:
-    action = arguments.text("action")
-    if action in ("abort", "status"):
-        return False if action == "abort" else None
-    if action != "start":
-        raise RpcError(RpcCode.INVALID_PARAMETER, f"Invalid action '{action}'")
-    if not arguments.has("scanobjects"):
-        raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
-    scripts = {_scanned_script(item) for item in arguments.items("scanobjects")}
-    chain = context.node.chain
-    found = [item for script in sorted(scripts) for item in chain.index.unspent(scripthash(script))]
-    return {
-        "success": True,
-        "txouts": chain.index.coin_count,
-        "height": chain.tip.height,
-        "bestblock": str(chain.tip.hash),
-        "unspents": [
-            {
-                "txid": str(outpoint.txid),
-                "vout": outpoint.index,
-                "scriptPubKey": coin.script_pubkey.hex(),
-                "desc": describe_script(coin.script_pubkey, NETWORK),
-                "amount": btc(coin.amount_sat),
-                "coinbase": coin.is_coinbase,
-                "height": coin.height,
-                "blockhash": str(chain.tree.active[coin.height].hash),
-                "confirmations": confirmations(chain.tree, chain.tree.active[coin.height]),
-            }
-            for outpoint, coin in found
-        ],
-        "total_amount": btc(sum(coin.amount_sat for _, coin in found)),
+async def getdeploymentinfo(context: RpcContext, arguments: Arguments) -> Any:
+    """Which soft forks the rules of the block after this one hold."""
+    tree = context.node.chain.tree
+    node = node_of(context, arguments) if arguments.has("blockhash") else tree.tip
+    deployments: dict[str, Any] = {
+        name: {"type": "buried", "active": node.height + 1 >= height, "height": height}
+        for name, height in REGTEST_BURIED.items()
     }
+    deployments["testdummy"] = _testdummy(node)
+    always = {"start_time": -1, "timeout": _NO_TIMEOUT, "min_activation_height": 0}
+    standing = {"status": "active", "since": 0, "status_next": "active"}
+    deployments["taproot"] = {"type": "bip9", "height": 0, "active": True, "bip9": always | standing}
+    return {"hash": str(node.hash), "height": node.height, "deployments": deployments}
 
 
-def _scanned_script(item: Any) -> bytes:
-    text = item.get("desc") if isinstance(item, dict) else item
-    if not isinstance(text, str):
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Scan object needs to be either a string or an object")
-    try:
-        return script_of_descriptor(text, NETWORK)
-    except DescriptorError as error:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, str(error)) from error
+def _testdummy(node: BlockNode) -> dict[str, Any]:
+    signalling = signalling_of(node, TESTDUMMY)
+    facts: dict[str, Any] = {"bit": TESTDUMMY.bit} if signalling.is_counting else {}
+    facts |= {"start_time": 0, "timeout": _NO_TIMEOUT, "min_activation_height": 0}
+    facts |= {
+        "status": signalling.status.value,
+        "since": signalling.since_height,
+        "status_next": signalling.next_status.value,
+    }
+    if signalling.is_counting:
+        statistics: dict[str, Any] = {"period": TESTDUMMY.period, "elapsed": len(signalling.blocks)}
+        statistics["count"] = sum(signalling.blocks)
+        if signalling.threshold is not None:
+            statistics["threshold"] = signalling.threshold
+            left = TESTDUMMY.period - len(signalling.blocks)
+            statistics["possible"] = left + sum(signalling.blocks) >= signalling.threshold
+        facts["statistics"] = statistics
+        facts["signalling"] = "".join("#" if found else "-" for found in signalling.blocks)
+    active_height = signalling.active_height
+    whole: dict[str, Any] = {"type": "bip9"}
+    if active_height is not None:
+        whole["height"] = active_height
+    whole["active"] = active_height is not None and active_height <= node.height + 1
+    whole["bip9"] = facts
+    return whole
+
+
+async def invalidateblock(context: RpcContext, arguments: Arguments) -> Any:
+    """Treat a block and all that follow it as invalid, until it is reconsidered."""
+    node = node_of(context, arguments)
+    if node.parent is None:
+        raise RpcError(RpcCode.DATABASE_ERROR, "")
+    await context.node.invalidate_block(node.hash)
+
+
+async def reconsiderblock(context: RpcContext, arguments: Arguments) -> Any:
+    """Take back that a block, its ancestors or what follows it were treated as invalid."""
+    await context.node.reconsider_block(node_of(context, arguments).hash)
 
 
 METHODS: Final[dict[str, Method]] = dict(
     [
         method(getblockchaininfo),
-        method(getblockcount),
-        method(getbestblockhash),
         method(getdifficulty),
         method(getchaintips),
-        method(getblockhash, "height", required=1),
-        method(getblockheader, "blockhash", "verbose", required=1),
-        method(getblock, "blockhash", "verbosity|verbose", required=1),
-        method(gettxout, "txid", "n", "include_mempool", required=2),
-        method(scantxoutset, "action", "scanobjects", required=1),
+        method(getchaintxstats, "nblocks:number", "blockhash:string"),
+        method(getdeploymentinfo, "blockhash:string"),
+    ]
+)
+HIDDEN: Final[dict[str, Method]] = dict(
+    [
+        method(invalidateblock, "blockhash:string", required=1),
+        method(reconsiderblock, "blockhash:string", required=1),
     ]
 )

@@ -1,83 +1,95 @@
-"""The node itself: its network, its time, and stopping it."""
+"""The server itself: help, time, memory, and stopping it."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from anya_actors.domain.bitcoin.address import parse_address
-from anya_actors.domain.bitcoin.errors import AddressError
-from anya_actors.domain.bitcoin.mempool_policy import MIN_RELAY_FEERATE_SAT_PER_KVB
-from anya_actors.domain.bitcoin.script import ScriptType, classify, witness_program
-from anya_actors.serve.bitcoin_rpc.arguments import Arguments
-from anya_actors.serve.bitcoin_rpc.context import VERSION, Method, RpcContext, method
-from anya_actors.serve.bitcoin_rpc.describe import NETWORK, btc
+from anya_actors.serve.bitcoin_rpc.arguments import Arguments, require
+from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
+from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
+
+_ECHOED: Final = tuple(f"arg{place}" for place in range(10))
 
 
-async def getnetworkinfo(_: RpcContext, __: Arguments) -> Any:
-    return {
-        "version": VERSION,
-        "subversion": "/Satoshi:30.0.0(anya-actors)/",
-        "protocolversion": 70016,
-        "localservices": "0000000000000000",
-        "localservicesnames": [],
-        "localrelay": False,
-        "timeoffset": 0,
-        "networkactive": False,
-        "connections": 0,
-        "connections_in": 0,
-        "connections_out": 0,
-        "networks": [],
-        "relayfee": btc(MIN_RELAY_FEERATE_SAT_PER_KVB),
-        "incrementalfee": btc(MIN_RELAY_FEERATE_SAT_PER_KVB),
-        "localaddresses": [],
-        "warnings": [],
-    }
-
-
-async def getconnectioncount(_: RpcContext, __: Arguments) -> Any:
-    return 0
-
-
-async def getpeerinfo(_: RpcContext, __: Arguments) -> Any:
-    return []
+async def help(context: RpcContext, arguments: Arguments) -> Any:
+    """All methods by category, or how to use one of them."""
+    wanted = arguments.text("command")
+    if wanted:
+        found = context.methods.get(wanted)
+        return found.help_text if found is not None else f"help: unknown command: {wanted}"
+    lines: list[str] = []
+    shown = (found for found in context.methods.values() if found.category != "hidden")
+    category = ""
+    for found in sorted(shown, key=lambda found: (found.category, found.name)):
+        if found.category != category:
+            lines += (
+                ["", f"== {found.category.capitalize()} =="]
+                if category
+                else [f"== {found.category.capitalize()} =="]
+            )
+            category = found.category
+        lines.append(found.signature.usage(found.name))
+    return "\n".join(lines)
 
 
 async def uptime(context: RpcContext, _: Arguments) -> Any:
+    """Seconds since the node was started."""
     return int(context.clock.monotonic_s() - context.node.started_s)
 
 
 async def stop(context: RpcContext, _: Arguments) -> Any:
+    """End the node in order: nothing that was acknowledged is lost."""
     context.on_stop()
     return "Bitcoin node stopping"
 
 
-async def validateaddress(_: RpcContext, arguments: Arguments) -> Any:
-    text = arguments.text("address")
-    try:
-        script = parse_address(text, NETWORK)
-    except AddressError as error:
-        return {"isvalid": False, "error_locations": [], "error": str(error)}
-    program = witness_program(script)
-    facts: dict[str, Any] = {
-        "isvalid": True,
-        "address": text,
-        "scriptPubKey": script.hex(),
-        "isscript": classify(script)
-        in (ScriptType.SCRIPTHASH, ScriptType.WITNESS_V0_SCRIPTHASH, ScriptType.WITNESS_V1_TAPROOT),
-        "iswitness": program is not None,
-    }
-    if program is not None:
-        facts |= {"witness_version": program[0], "witness_program": program[1].hex()}
-    return facts
+async def getrpcinfo(context: RpcContext, _: Arguments) -> Any:
+    """The calls under way. There is no log file of the node's own."""
+    now_s = context.clock.monotonic_s()
+    active = [
+        {"method": running.method, "duration": int((now_s - running.started_s) * 1_000_000)}
+        for running in context.memory.running
+    ]
+    return {"active_commands": active, "logpath": ""}
+
+
+async def getmemoryinfo(_: RpcContext, arguments: Arguments) -> Any:
+    """Memory locked against swapping: this node locks none, its regtest keys are worth nothing."""
+    mode = arguments.text("mode", "stats")
+    if mode == "mallocinfo":
+        raise RpcError(RpcCode.INVALID_PARAMETER, "mallocinfo mode not available")
+    if mode != "stats":
+        raise RpcError(RpcCode.INVALID_PARAMETER, f"unknown mode {mode}")
+    names = ("used", "free", "total", "locked", "chunks_used", "chunks_free")
+    return {"locked": dict.fromkeys(names, 0)}
+
+
+async def logging(_: RpcContext, arguments: Arguments) -> Any:
+    """The debug categories: this node has none that could be switched on or off."""
+    for name in [*arguments.items("include"), *arguments.items("exclude")]:
+        text = f"unknown logging category {require(name, str)}"
+        raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    return {}
+
+
+async def echo(_: RpcContext, arguments: Arguments) -> Any:
+    """The arguments as they came; for testing clients."""
+    return [arguments.raw(name) for name in arguments.members()]
+
+
+async def echojson(_: RpcContext, arguments: Arguments) -> Any:
+    """The arguments as they came; for testing clients that convert them."""
+    return [arguments.raw(name) for name in arguments.members()]
 
 
 METHODS: Final[dict[str, Method]] = dict(
     [
-        method(getnetworkinfo),
-        method(getconnectioncount),
-        method(getpeerinfo),
+        method(help, "command:string"),
         method(uptime),
-        method(stop),
-        method(validateaddress, "address", required=1),
+        method(stop, "wait:number"),
+        method(getrpcinfo),
+        method(getmemoryinfo, "mode:string"),
+        method(logging, "include:array", "exclude:array"),
     ]
 )
+HIDDEN: Final[dict[str, Method]] = dict([method(echo, *_ECHOED), method(echojson, *_ECHOED)])

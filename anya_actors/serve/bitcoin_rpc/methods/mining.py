@@ -14,7 +14,6 @@ from anya_actors.serve.bitcoin_rpc.arguments import Arguments, is_hex, parse_has
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import NETWORK
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
-from anya_actors.serve.bitcoin_rpc.methods.blockchain import node_of
 from anya_actors.services.bitcoin_node.service import DEFAULT_TRIES
 
 
@@ -80,24 +79,11 @@ def _parse_block(text: str) -> Block:
         raise RpcError(RpcCode.DESERIALIZATION_ERROR, "Block decode failed") from error
 
 
-async def invalidateblock(context: RpcContext, arguments: Arguments) -> Any:
-    node = node_of(context, arguments)
-    if node.parent is None:
-        raise RpcError(RpcCode.VERIFY_ERROR, "The genesis block cannot be invalidated")
-    await context.node.invalidate_block(node.hash)
-
-
-async def reconsiderblock(context: RpcContext, arguments: Arguments) -> Any:
-    await context.node.reconsider_block(node_of(context, arguments).hash)
-
-
-METHODS: Final[dict[str, Method]] = dict(
+METHODS: Final[dict[str, Method]] = dict([method(submitblock, "hexdata:string", "dummy", required=1)])
+HIDDEN: Final[dict[str, Method]] = dict(
     [
-        method(generatetoaddress, "nblocks", "address", "maxtries", required=2),
-        method(generatetodescriptor, "num_blocks", "descriptor", "maxtries", required=2),
-        method(generateblock, "output", "transactions", "submit", required=2),
-        method(submitblock, "hexdata", "dummy", required=1),
-        method(invalidateblock, "blockhash", required=1),
-        method(reconsiderblock, "blockhash", required=1),
+        method(generatetoaddress, "nblocks:number", "address:string", "maxtries:number", required=2),
+        method(generatetodescriptor, "num_blocks:number", "descriptor:string", "maxtries:number", required=2),
+        method(generateblock, "output:string", "transactions:array", "submit:bool", required=2),
     ]
 )

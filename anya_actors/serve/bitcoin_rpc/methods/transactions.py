@@ -22,7 +22,7 @@ from anya_actors.serve.bitcoin_rpc.arguments import Arguments, parse_transaction
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import btc, confirmations, describe_transaction
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
-from anya_actors.serve.bitcoin_rpc.methods.blockchain import spent_by_place
+from anya_actors.serve.bitcoin_rpc.methods.blocks import spent_by_place
 from anya_actors.services.bitcoin_node.acceptance import MISSING_INPUTS
 
 DEFAULT_MAX_FEERATE_SAT: Final = COIN_SAT // 10
@@ -225,8 +225,8 @@ async def estimatesmartfee(_: RpcContext, arguments: Arguments) -> Any:
 
 METHODS: Final[dict[str, Method]] = dict(
     [
-        method(getrawtransaction, "txid", "verbosity|verbose", "blockhash", required=1),
-        method(decoderawtransaction, "hexstring", "iswitness", required=1),
+        method(getrawtransaction, "txid:string", "verbosity|verbose", "blockhash:string", required=1),
+        method(decoderawtransaction, "hexstring:string", "iswitness:bool", required=1),
         method(sendrawtransaction, "hexstring", "maxfeerate", "maxburnamount", required=1),
         method(testmempoolaccept, "rawtxs", "maxfeerate", required=1),
         method(getmempoolinfo),
