@@ -20,7 +20,11 @@ class JsonRpcDoor:
     """Gives the bodies of authorised POST requests to ``answer``; refuses all others as Core does."""
 
     def __init__(
-        self, answer: Callable[[bytes, str | None], Awaitable[Reply]], credentials: bytes, clock: Clock, work_queue: int
+        self,
+        answer: Callable[[bytes, str | None], Awaitable[Reply]],
+        credentials: bytes,
+        clock: Clock,
+        work_queue: int,
     ) -> None:
         self._answer = answer
         self._authorization = b"Basic " + base64.b64encode(credentials)

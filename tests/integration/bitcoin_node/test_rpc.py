@@ -101,7 +101,7 @@ async def test_amounts_are_written_with_eight_digits_and_read_without_floats(
         ("getblockhash", [1], -8, "Block height out of range"),
         ("getblockhash", [-1], -8, "Block height out of range"),
         ("getblockhash", ["0"], -3, "JSON value of type string is not of expected type number"),
-        ("getblockhash", [1 << 40], -3, "JSON integer out of range"),
+        ("getblockhash", [1 << 40], -1, "JSON integer out of range"),
         ("getblockhash", [], -1, "getblockhash height"),
         ("getblockhash", [0, 1], -1, "getblockhash height"),
         ("getblock", [MISSING], -5, "Block not found"),
@@ -162,6 +162,7 @@ async def test_envelopes_of_both_versions(http: httpx.AsyncClient) -> None:
         {"method": 5},
         {"method": "stop", "params": 3},
         {"jsonrpc": "3.0", "method": "stop"},
+        {"jsonrpc": "1.1", "method": "stop"},
     ):
         status, content = await post(broken)
         assert (status, content["error"]["code"]) == (400, -32600)
@@ -172,6 +173,18 @@ async def test_envelopes_of_both_versions(http: httpx.AsyncClient) -> None:
     status, content = await post([first, second, 5, {"jsonrpc": "2.0", "method": "uptime"}])
     assert status == 200
     assert [item.get("result") for item in content] == [0, 0, None]
+    assert content[2]["error"] == {"code": -32600, "message": "Invalid Request object"}
+    assert await post([]) == (200, [])
+    # Without an id the older versions answer without one, version 2.0 takes it for a notification.
+    assert await post({"method": "getblockcount"}) == (200, {"result": 0, "error": None})
+    assert await post({"jsonrpc": "2.0", "method": "nothing"}) == (204, None)
+    assert await post({"jsonrpc": "2.0", "id": None, "method": "getblockcount"}) == (
+        200,
+        {"jsonrpc": "2.0", "result": 0, "id": None},
+    )
+    # Batches never fail as a whole.
+    status, content = await post([{"id": 1, "method": "nothing"}, {"id": 2, "jsonrpc": 2}])
+    assert (status, [item["error"]["code"] for item in content]) == (200, [-32601, -32600])
     assert await post([{"jsonrpc": "2.0", "method": "uptime"}]) == (204, None)
 
 

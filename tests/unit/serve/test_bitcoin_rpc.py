@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.machine import UnavailableError
-from anya_actors.serve.bitcoin_rpc.arguments import Arguments, Signature, json_type
+from anya_actors.serve.bitcoin_rpc.arguments import Arguments
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext
 from anya_actors.serve.bitcoin_rpc.describe import btc
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
 from anya_actors.serve.bitcoin_rpc.methods import METHODS
+from anya_actors.serve.bitcoin_rpc.signature import Signature, json_type
+from anya_actors.services.bitcoin_node.service import BitcoinNodeService
+from anya_actors.testing.clock import ManualClock
 
-NO_CONTEXT = cast(RpcContext, None)
+CONTEXT = RpcContext(cast(BitcoinNodeService, None), ManualClock(0), lambda: None)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=70),
@@ -46,6 +49,10 @@ async def _echo(_: RpcContext, arguments: Arguments) -> Any:
     return [arguments.integer("number"), btc(arguments.amount_sat("amount"))]
 
 
+async def _members(_: RpcContext, arguments: Arguments) -> Any:
+    return [arguments.text("text"), sorted(arguments.options("options").members())]
+
+
 async def _faulty(_: RpcContext, __: Arguments) -> Any:
     raise ZeroDivisionError("a fault with a secret in its text")
 
@@ -55,11 +62,12 @@ async def _refusing(_: RpcContext, __: Arguments) -> Any:
 
 
 def _rpc(methods: Mapping[str, Method]) -> JsonRpc:
-    return JsonRpc(NO_CONTEXT, methods)
+    return JsonRpc(CONTEXT, methods)
 
 
 ECHO = {
-    "echo": Method(Signature(("number", "amount|sum"), 1), _echo),
+    "echo": Method(Signature(("number:number", "amount|sum"), 1), _echo),
+    "options": Method(Signature(("text:string", "options:object{rate,height}"), 0), _members),
     "faulty": Method(Signature((), 0), _faulty),
     "refusing": Method(Signature((), 0), _refusing),
 }
@@ -87,7 +95,7 @@ def test_any_body_gets_an_answer(body: bytes) -> None:
 def test_decimals_pass_through_exactly() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"echo","params":{"number":3,"sum":20999999.99999999}}'
     reply = asyncio.run(_rpc(ECHO).answer(body))
-    assert reply.body == b'{"jsonrpc":"2.0","result":[3,20999999.99999999],"id":1}'
+    assert reply.body == b'{"jsonrpc":"2.0","result":[3,20999999.99999999],"id":1}\n'
     body = b'{"id":1,"method":"echo","params":[3,"0.00000001"]}'
     assert b"[3,0.00000001]" in asyncio.run(_rpc(ECHO).answer(body)).body
 
@@ -105,14 +113,16 @@ def test_a_fault_tells_the_caller_nothing_of_itself() -> None:
         ([1, 2, 3], -1),
         (["1"], -3),
         ([True], -3),
-        ([1.5], -3),
+        ([1.5], -1),
+        ([1 << 31], -1),
         ([1, -1], -3),
         ([1, 21_000_001], -3),
         ([1, "x"], -3),
         ([1, []], -3),
         ({"number": 1, "amount": 1, "sum": 1}, -8),
         ({"number": 1, "args": [1]}, -8),
-        ({"args": 5}, -8),
+        ({"args": 5}, -1),
+        ({"args": [1, 2], "amount": 1}, -8),
         ({"number": 1, "other": 1}, -8),
     ],
 )
@@ -122,6 +132,23 @@ def test_wrong_arguments_are_refused(params: Any, code: int) -> None:
 
 def test_arguments_may_be_named_and_placed_together() -> None:
     assert _ask({"id": 1, "method": "echo", "params": {"args": [7], "amount": 1}})["result"] == [7, 1.0]
+
+
+def test_members_of_options_may_be_named_beside_them() -> None:
+    def options(params: Any) -> Any:
+        return _ask({"id": 1, "method": "options", "params": params})
+
+    assert options({"rate": 1, "text": "a"})["result"] == ["a", ["rate"]]
+    assert options(["a", {"height": 1}])["result"] == ["a", ["height"]]
+    error = options({"rate": 1, "options": {}})["error"]
+    assert error == {"code": -8, "message": "Parameter options conflicts with parameter rate"}
+    error = options([1, []])["error"]
+    assert error["code"] == -3
+    assert msgspec.json.decode(error["message"].removeprefix("Wrong type passed:\n")) == {
+        "Position 1 (text)": "JSON value of type number is not of expected type string",
+        "Position 2 (options)": "JSON value of type array is not of expected type object",
+    }
+    assert options([1, {}, 2])["error"] == {"code": -1, "message": '_members ( "text" {options} )'}
 
 
 def test_hashes_addresses_and_flags_are_read_strictly() -> None:
