@@ -6,6 +6,8 @@ from typing import Any
 
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
+from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
 from anya_actors.services.hsm import HsmService
 
@@ -19,11 +21,12 @@ class HsmActor(DurableActor[HsmService]):
         name: str,
         key_type: str,
         owner: str,
-        operations: tuple[str, ...] = ("sign", "verify"),
+        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
+        policy: KeyPolicy = NO_POLICY,
         *,
         message_id: str,
     ) -> KeyView:
-        return await self.service.create_key(name, key_type, owner, operations, message_id=message_id)
+        return await self.service.create_key(name, key_type, owner, operations, policy, message_id=message_id)
 
     @served
     async def keys(self, owner: str | None = None) -> list[KeyView]:
@@ -54,8 +57,14 @@ class HsmActor(DurableActor[HsmService]):
         await self.service.close_session(session_id, message_id=message_id)
 
     @served
-    async def release_keys(self, session_id: str, recipient_public_key: bytes) -> bytes:
-        return await self.service.release_keys(session_id, recipient_public_key)
+    async def extend_session(self, session_id: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:
+        return await self.service.extend_session(session_id, keys, message_id=message_id)
+
+    @served
+    async def release_keys(
+        self, session_id: str, recipient_public_key: bytes, keys: tuple[str, ...] = ()
+    ) -> bytes:
+        return await self.service.release_keys(session_id, recipient_public_key, keys)
 
     @served
     async def append_audit(

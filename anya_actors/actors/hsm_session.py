@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anya_actors.actors.shell import DurableActor, served
+from anya_actors.domain.keys.operations import KeyPath, MusigRound, SignRequest
 from anya_actors.services.hsm_session import HsmSessionService
 
 
@@ -10,8 +11,12 @@ class HsmSessionActor(DurableActor[HsmSessionService]):
     """A session on Ray. It keeps no state: what it held ends with its process."""
 
     @served
-    async def public_key(self, key: str) -> bytes:
-        return await self.service.public_key(key)
+    async def public_key(self, key: str, path: KeyPath = ()) -> bytes:
+        return await self.service.public_key(key, path)
+
+    @served
+    async def extended_public_key(self, key: str, path: KeyPath, testnet: bool) -> str:
+        return await self.service.extended_public_key(key, path, testnet)
 
     @served
     async def sign(self, key: str, message: bytes, algorithm: str) -> bytes:
@@ -24,3 +29,23 @@ class HsmSessionActor(DurableActor[HsmSessionService]):
     @served
     async def verify(self, key: str, message: bytes, signature: bytes, algorithm: str) -> None:
         await self.service.verify(key, message, signature, algorithm)
+
+    @served
+    async def sign_many(self, requests: tuple[SignRequest, ...]) -> tuple[bytes, ...]:
+        return await self.service.sign_many(requests)
+
+    @served
+    async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
+        return await self.service.shared_point(key, public_key, path)
+
+    @served
+    async def musig2_nonce(
+        self, key: str, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None
+    ) -> bytes:
+        return await self.service.musig2_nonce(key, path, aggregate_key, message)
+
+    @served
+    async def musig2_partial_sign(
+        self, key: str, public_nonce: bytes, signing: MusigRound, path: KeyPath = ()
+    ) -> bytes:
+        return await self.service.musig2_partial_sign(key, public_nonce, signing, path)

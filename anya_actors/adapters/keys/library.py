@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anya_actors.adapters.keys import ed25519, secp256k1
+from anya_actors.adapters.keys import bip32, ed25519, secp256k1
 from anya_actors.domain.keys.algorithms import check_key_type
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.ports.key_algorithms import SigningKey
@@ -10,7 +10,7 @@ from anya_actors.ports.randomness import Randomness
 
 
 class LibraryKeyAlgorithms:
-    """secp256k1 by libsecp256k1, Ed25519 by OpenSSL.
+    """secp256k1 and BIP32 by libsecp256k1, Ed25519 by OpenSSL.
 
     Keys are drawn from ``randomness``. BIP340 signatures use it for their auxiliary data unless
     ``deterministic``, which is for tests and for signers that must repeat themselves.
@@ -21,8 +21,10 @@ class LibraryKeyAlgorithms:
         self._auxiliary = None if deterministic else randomness
 
     def generate(self, key_type: str) -> Secret:
-        """A new private key of 32 bytes."""
+        """A new private key: 32 bytes, or a BIP32 node of 73."""
         check_key_type(key_type)
+        if key_type == bip32.KEY_TYPE:
+            return bip32.generate(self._randomness)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.generate(self._randomness)
         return ed25519.generate(self._randomness)
@@ -32,6 +34,8 @@ class LibraryKeyAlgorithms:
         check_key_type(key_type)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.Secp256k1SigningKey(private_key, self._auxiliary)
+        if key_type == bip32.KEY_TYPE:
+            return bip32.Bip32Key(private_key, self._auxiliary)
         return ed25519.Ed25519SigningKey(private_key)
 
     def verify(
@@ -39,7 +43,7 @@ class LibraryKeyAlgorithms:
     ) -> None:
         """Return if ``signature`` holds; raise `InvalidSignatureError` or `InvalidInputError`."""
         check_key_type(key_type)
-        if key_type == secp256k1.KEY_TYPE:
+        if key_type in (secp256k1.KEY_TYPE, bip32.KEY_TYPE):
             secp256k1.verify(public_key, message, signature, algorithm)
         else:
             ed25519.verify(public_key, message, signature, algorithm)

@@ -1,20 +1,33 @@
-"""secp256k1 on libsecp256k1, through coincurve: ECDSA for Bitcoin, and BIP340."""
+"""secp256k1 on libsecp256k1, through coincurve: ECDSA for Bitcoin, BIP340 and taproot, MuSig2, ECDH."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
+from coincurve import PublicKey, PublicKeyXOnly
 
 from anya_actors.domain.keys.algorithms import InvalidSignatureError, check_algorithm, check_message
+from anya_actors.domain.keys.curve import (
+    ORDER,
+    CurveError,
+    Point,
+    add_to_secret,
+    negate_secret,
+    shared_point,
+    sign_ecdsa,
+    sign_schnorr,
+    tagged_scalar,
+)
+from anya_actors.domain.keys.musig2 import Session as MusigSession
+from anya_actors.domain.keys.musig2_signing import SecretNonce, generate_nonce, sign_partially
+from anya_actors.domain.keys.operations import KeyPath, check_merkle_root
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.randomness import Randomness
 
 KEY_TYPE: Final = "secp256k1"
-# SEC 2, section 2.4.1.
-ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 
 class Secp256k1SigningKey:
@@ -23,13 +36,12 @@ class Secp256k1SigningKey:
     def __init__(self, private_key: Secret, randomness: Randomness | None) -> None:
         if len(private_key) != 32:
             raise InvalidInputError("private_key", "it is not 32 bytes long")
-        try:
-            self._key: PrivateKey | None = PrivateKey(private_key.reveal())
-        except ValueError:
-            # The library's error may quote the value: cut the chain.
-            raise InvalidInputError("private_key", "it is zero or not below the group order") from None
-        self._public_key: bytes = self._key.public_key.format(compressed=True)
+        self._secret: Secret | None = Secret(bytearray(private_key.buffer))
         self._randomness = randomness
+        try:
+            self._public_key = Point.of_secret(private_key).serialize()
+        except CurveError:
+            raise InvalidInputError("private_key", "it is zero or not below the group order") from None
 
     def __repr__(self) -> str:
         return f"Secp256k1SigningKey({self._public_key.hex()})"
@@ -39,20 +51,66 @@ class Secp256k1SigningKey:
         """SEC1 compressed, 33 bytes."""
         return self._public_key
 
+    @contextmanager
+    def at(self, path: KeyPath) -> Iterator[Secp256k1SigningKey]:
+        """This key itself: it has no children."""
+        if path:
+            raise InvalidInputError("path", "a secp256k1 key has no children; a bip32 key has")
+        yield self
+
     def sign(self, message: bytes, algorithm: str) -> bytes:
         """ECDSA: DER, low S, RFC 6979. BIP340: 64 bytes. ``message`` is the 32 bytes to sign."""
         check_algorithm(KEY_TYPE, algorithm)
         check_message(algorithm, message)
-        if self._key is None:
-            raise InvalidInputError("key", "it was wiped")
         if algorithm == "ecdsa-secp256k1":
-            return bytes(self._key.sign(message, hasher=None))
-        auxiliary = bytes(32) if self._randomness is None else self._randomness.token_bytes(32)
-        return bytes(self._key.sign_schnorr(message, auxiliary))
+            return sign_ecdsa(self._private(), message)
+        return self._sign_schnorr(self._private(), message)
+
+    def sign_taproot(self, message: bytes, merkle_root: bytes) -> bytes:
+        """BIP340 by the key tweaked for a taproot output (BIP341, taproot_tweak_seckey)."""
+        check_merkle_root(merkle_root)
+        check_message("schnorr-bip340", message)
+        with Secret(bytearray(self._private().buffer)) as tweaked:
+            if self._public_key[0] == 3:
+                negate_secret(tweaked)
+            add_to_secret(tweaked, tagged_scalar("TapTweak", self._public_key[1:] + merkle_root))
+            return self._sign_schnorr(tweaked, message)
+
+    def shared_point(self, public_key: bytes) -> bytes:
+        """The public key times this private key, SEC1 compressed: ECDH without a hash."""
+        return shared_point(Point.parse(public_key), self._private()).serialize()
+
+    def musig2_nonce(
+        self, randomness: bytes, *, aggregate_key: bytes, message: bytes | None, extra_input: bytes
+    ) -> SecretNonce:
+        """A nonce for one MuSig2 signature by this key (BIP327, NonceGen)."""
+        return generate_nonce(
+            randomness,
+            self._public_key,
+            private_key=self._private(),
+            aggregate_key=aggregate_key,
+            message=message,
+            extra_input=extra_input,
+        )
+
+    def musig2_partial_sign(self, nonce: SecretNonce, session: MusigSession) -> bytes:
+        """Use the nonce up for this key's part of a MuSig2 signature."""
+        return sign_partially(nonce, self._private(), session)
 
     def wipe(self) -> None:
-        """Drop the key object; coincurve keeps the private half in ``bytes``, which Python frees unzeroed."""
-        self._key = None
+        """Zero the private half."""
+        if self._secret is not None:
+            self._secret.wipe()
+        self._secret = None
+
+    def _private(self) -> Secret:
+        if self._secret is None:
+            raise InvalidInputError("key", "it was wiped")
+        return self._secret
+
+    def _sign_schnorr(self, secret: Secret, message: bytes) -> bytes:
+        auxiliary = bytes(32) if self._randomness is None else self._randomness.token_bytes(32)
+        return sign_schnorr(secret, message, auxiliary)
 
 
 def generate(randomness: Randomness) -> Secret:

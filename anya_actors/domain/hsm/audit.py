@@ -40,6 +40,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     algorithm: str = ""
     outcome: str = OK
     count: int = 1
+    # Left out of the bytes where there is none: entries of before it was known keep their hash.
+    detail: str | msgspec.UnsetType = msgspec.UNSET
 
     def of_request(self, request_id: str) -> AuditRecord:
         """The same record under the name of the request that it belongs to."""
@@ -47,7 +49,10 @@ class AuditRecord(msgspec.Struct, frozen=True):
 
 
 class OperationRecord(msgspec.Struct, frozen=True):
-    """What a session reports of one operation; the HSM adds who and when."""
+    """What a session reports of one operation; the HSM adds who and when.
+
+    ``detail`` names what is public and tells this operation apart, such as a nonce by its hash.
+    """
 
     operation: str
     key: str
@@ -55,6 +60,7 @@ class OperationRecord(msgspec.Struct, frozen=True):
     algorithm: str = ""
     outcome: str = OK
     count: int = 1
+    detail: str = ""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -146,6 +152,7 @@ def view_of(entry: AuditEntry) -> AuditEntryView:
         count=record.count,
         previous=entry.previous.hex(),
         hash=entry.hash.hex(),
+        detail=record.detail or "",
     )
 
 

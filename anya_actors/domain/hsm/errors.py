@@ -110,3 +110,14 @@ class AuditUnavailableError(AnyaError):
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(timeout_s)
+
+
+class NonceLostError(AnyaError):
+    """The secret half of a MuSig2 nonce is not here: its process ended, or it made room for others."""
+
+    code = "musig2-nonce-lost"
+    message = "the MuSig2 nonce {} of key {} is not held"
+    remedy = "Begin the MuSig2 session again with new nonces of all signers."
+
+    def __init__(self, public_nonce: str, key: str) -> None:
+        super().__init__(public_nonce, key)

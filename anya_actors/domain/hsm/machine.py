@@ -20,8 +20,10 @@ from anya_actors.domain.hsm.records import (
 )
 from anya_actors.domain.hsm.root import Root, step_root
 from anya_actors.domain.hsm.sessions import (
+    SessionExtended,
     SessionOpened,
     SessionTable,
+    find_session,
     session_view,
     step_sessions,
 )
@@ -92,6 +94,8 @@ def answer(record: Record, event: Event) -> Reply:
             return key_view(record)
         case SessionTable(), SessionOpened():
             return session_view(event.session)
+        case SessionTable(), SessionExtended():
+            return session_view(find_session(record, event.session_id))
         case Issuer(), TokenIssued():
             return event.grant
     return Done()

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.secret import Secret, SecretCopyError
 
@@ -19,6 +20,7 @@ class ParcelKey(msgspec.Struct, frozen=True):
     operations: tuple[str, ...]
     public_key: bytes
     private_key: bytes
+    policy: KeyPolicy = NO_POLICY
 
     def __repr__(self) -> str:
         return f"ParcelKey({self.name!r}, version={self.version})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.machine import Event, IllegalTransitionError, Step
 
 
@@ -82,13 +83,20 @@ def kek_context(version: int) -> bytes:
 
 
 def key_context(
-    name: str, version: int, key_type: str, owner: str, operations: tuple[str, ...], public_key: bytes
+    name: str,
+    version: int,
+    key_type: str,
+    owner: str,
+    operations: tuple[str, ...],
+    public_key: bytes,
+    policy: KeyPolicy = NO_POLICY,
 ) -> bytes:
     """Associated data of a wrapped key: its name, version and purpose, so none can be swapped.
 
     The purpose holds the policy too: an owner edited in the store makes the key unopenable.
     """
-    return _context("key", name, version, key_type, owner, operations, public_key)
+    parts = ("key", name, version, key_type, owner, operations, public_key)
+    return _context(*parts) if policy == NO_POLICY else _context(*parts, policy)
 
 
 def _context(*parts: object) -> bytes:

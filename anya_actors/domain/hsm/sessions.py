@@ -1,8 +1,8 @@
 """The table of open sessions: who may use which keys, in which process, for how long.
 
 A session is bound to the first process that asks for its keys (named by that process's X25519
-public key) and ends with it. The keys are released once; a second process that asks, whoever it
-is, closes the session and raises an alert.
+public key) and ends with it. The keys are released to that process alone, those that are added later
+too; a second process that asks, whoever it is, closes the session and raises an alert.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class SessionOpened(Event, frozen=True):
     audit: AuditRecord
 
 
+class SessionExtended(Event, frozen=True):
+    """The owner wants the session to hold these keys too."""
+
+    session_id: str
+    keys: tuple[str, ...]
+    audit: AuditRecord
+
+
 class KeysReleased(Event, frozen=True):
     """A process asked for the session's keys, to be sealed to ``recipient``."""
 
@@ -104,6 +112,8 @@ def step_sessions(table: SessionTable, event: Event) -> Step[SessionTable]:
     match event:
         case SessionOpened():
             return _open(table, event)
+        case SessionExtended():
+            return _extend(table, event)
         case KeysReleased():
             return _release(table, event)
         case SessionClosed():
@@ -121,6 +131,14 @@ def _open(table: SessionTable, event: SessionOpened) -> Step[SessionTable]:
     return Step(SessionTable((*table.sessions, session)), (RecordAudit(event.audit),), (published,))
 
 
+def _extend(table: SessionTable, event: SessionExtended) -> Step[SessionTable]:
+    session = find_session(table, event.session_id)
+    keys = tuple(dict.fromkeys((*session.keys, *event.keys)))
+    return Step(
+        _with(table, session, msgspec.structs.replace(session, keys=keys)), (RecordAudit(event.audit),)
+    )
+
+
 def _release(table: SessionTable, event: KeysReleased) -> Step[SessionTable]:
     session = find_session(table, event.session_id)
     if session.recipient and session.recipient != event.recipient:
@@ -132,8 +150,7 @@ def _release(table: SessionTable, event: KeysReleased) -> Step[SessionTable]:
         alert = SecurityAlertRaised("hsm-keys-asked-twice", session.actor)
         return Step(_without(table, session), (RecordAudit(refused),), (closed, alert))
     bound = msgspec.structs.replace(session, recipient=event.recipient)
-    sessions = tuple(bound if each is session else each for each in table.sessions)
-    return Step(SessionTable(sessions), (RecordAudit(event.audit),))
+    return Step(_with(table, session, bound), (RecordAudit(event.audit),))
 
 
 def _close(table: SessionTable, event: SessionClosed) -> Step[SessionTable]:
@@ -143,6 +160,10 @@ def _close(table: SessionTable, event: SessionClosed) -> Step[SessionTable]:
         return Step(table)
     published = SecuritySessionClosed(session.session_id, session.owner, event.reason)
     return Step(_without(table, session), (RecordAudit(event.audit),), (published,))
+
+
+def _with(table: SessionTable, session: Session, changed: Session) -> SessionTable:
+    return SessionTable(tuple(changed if each is session else each for each in table.sessions))
 
 
 def _without(table: SessionTable, session: Session) -> SessionTable:

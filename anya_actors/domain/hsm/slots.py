@@ -11,12 +11,15 @@ import msgspec
 
 from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import KeyExistsError, OperationRefusedError, UnknownKeyError
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy, check_policy, path_text
 from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.algorithms import check_key_type
 from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
 
-OPERATIONS: Final = ("sign", "verify")
+OPERATIONS: Final = ("derive", "sign", "verify")
+"""What a key can be allowed to do; ``derive`` is agreeing on a secret with another key."""
+DEFAULT_OPERATIONS: Final = ("sign", "verify")
 PLATFORM_OWNER: Final = "hsm"
 """Owner of the keys that the HSM uses for itself; no session is ever opened for one."""
 
@@ -55,6 +58,17 @@ class KeySlot(msgspec.Struct, frozen=True, tag=True):
     owner: str = ""
     operations: tuple[str, ...] = ()
     versions: tuple[KeyVersion, ...] = ()
+    policy: KeyPolicy = NO_POLICY
+
+
+class KeyPlan(msgspec.Struct, frozen=True):
+    """What a key is to be, before there is one."""
+
+    name: str
+    key_type: str
+    owner: str
+    operations: tuple[str, ...] = DEFAULT_OPERATIONS
+    policy: KeyPolicy = NO_POLICY
 
 
 class KeyCreated(Event, frozen=True):
@@ -65,6 +79,7 @@ class KeyCreated(Event, frozen=True):
     operations: tuple[str, ...]
     first: KeyVersion
     audit: AuditRecord
+    policy: KeyPolicy = NO_POLICY
 
 
 class KeyDisabled(Event, frozen=True):
@@ -87,6 +102,7 @@ def _empty_enabled(slot: KeySlot, event: KeyCreated) -> Step[KeySlot]:
         owner=event.owner,
         operations=event.operations,
         versions=(event.first,),
+        policy=event.policy,
     )
     return _recorded(created, event.audit, "created")
 
@@ -125,16 +141,17 @@ TRANSITIONS: Final[Mapping[tuple[SlotPhase, type[Event]], Callable[[KeySlot, Any
 }
 
 
-def check_new_key(name: str, key_type: str, owner: str, operations: tuple[str, ...]) -> tuple[str, ...]:
-    """The operations without repetition, sorted; raise `InvalidInputError` for what cannot be a key."""
-    if not _NAME.match(name):
+def check_plan(plan: KeyPlan) -> KeyPlan:
+    """The plan with each operation once, sorted; raise `InvalidInputError` for what cannot be a key."""
+    if not _NAME.match(plan.name):
         raise InvalidInputError("name", "use 1 to 128 letters, digits, dots, underscores, colons, hyphens")
-    check_owner(owner)
-    check_key_type(key_type)
-    unknown = set(operations) - set(OPERATIONS)
-    if unknown or not operations:
+    check_owner(plan.owner)
+    check_key_type(plan.key_type)
+    check_policy(plan.policy, plan.key_type)
+    unknown = set(plan.operations) - set(OPERATIONS)
+    if unknown or not plan.operations:
         raise InvalidInputError("operations", f"choose from {', '.join(OPERATIONS)}")
-    return tuple(sorted(set(operations)))
+    return msgspec.structs.replace(plan, operations=tuple(sorted(set(plan.operations))))
 
 
 def check_owner(owner: str) -> None:
@@ -179,6 +196,7 @@ def key_view(slot: KeySlot) -> KeyView:
         operations=slot.operations,
         created_unix_ms=slot.versions[0].created_unix_ms,
         enabled=slot.phase is SlotPhase.ENABLED,
+        paths=tuple(path_text(path) for path in slot.policy.paths),
     )
 
 

@@ -6,7 +6,10 @@ import msgspec
 
 
 class KeyView(msgspec.Struct, frozen=True, tag=True):
-    """A key without its private half. ``public_key`` is hex: 33 bytes SEC1 compressed, or 32 Ed25519."""
+    """A key without its private half. ``public_key`` is hex: 33 bytes SEC1 compressed, or 32 Ed25519.
+
+    ``paths`` are those below which a ``bip32`` key may act; none means all.
+    """
 
     name: str
     key_type: str
@@ -16,6 +19,7 @@ class KeyView(msgspec.Struct, frozen=True, tag=True):
     operations: tuple[str, ...]
     created_unix_ms: int
     enabled: bool = True
+    paths: tuple[str, ...] = ()
 
 
 class SessionView(msgspec.Struct, frozen=True, tag=True):
@@ -45,6 +49,7 @@ class AuditEntryView(msgspec.Struct, frozen=True):
     count: int
     previous: str
     hash: str
+    detail: str = ""
 
 
 class AuditReport(msgspec.Struct, frozen=True):

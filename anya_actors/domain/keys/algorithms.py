@@ -7,12 +7,13 @@ from typing import Final, Literal, get_args
 
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 
-KeyType = Literal["secp256k1", "ed25519"]
+KeyType = Literal["secp256k1", "ed25519", "bip32"]
 SignatureAlgorithm = Literal["ecdsa-secp256k1", "schnorr-bip340", "ed25519"]
 
 SIGNATURE_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
     "secp256k1": frozenset({"ecdsa-secp256k1", "schnorr-bip340"}),
     "ed25519": frozenset({"ed25519"}),
+    "bip32": frozenset({"ecdsa-secp256k1", "schnorr-bip340"}),
 }
 
 # These sign a digest that the caller has computed; Ed25519 hashes the message itself.

@@ -220,6 +220,32 @@ def schnorr_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return bool(lib.secp256k1_schnorrsig_verify(_CTX, signature, message, len(message), handle))
 
 
+def sign_ecdsa(secret: Secret, digest: bytes) -> bytes:
+    """A DER signature of 32 bytes: nonce by RFC 6979, low S."""
+    signature, size = ffi.new("secp256k1_ecdsa_signature *"), ffi.new("size_t *", 72)
+    output = ffi.new("unsigned char[72]")
+    check_secret(secret)
+    if len(digest) != 32:
+        raise CurveError("the digest", f"it has {len(digest)} bytes, not 32")
+    lib.secp256k1_ecdsa_sign(_CTX, signature, digest, ffi.from_buffer(secret.buffer), ffi.NULL, ffi.NULL)
+    lib.secp256k1_ecdsa_signature_serialize_der(_CTX, output, size, signature)
+    return bytes(ffi.buffer(output, size[0]))
+
+
+def sign_schnorr(secret: Secret, message: bytes, auxiliary: bytes) -> bytes:
+    """A BIP340 signature (64 bytes) of 32 bytes; ``auxiliary`` is 32 random bytes, or zeros."""
+    keypair, output = ffi.new("secp256k1_keypair *"), ffi.new("unsigned char[64]")
+    check_secret(secret)
+    if len(message) != 32 or len(auxiliary) != 32:
+        raise CurveError("the message", "it and the auxiliary randomness have 32 bytes")
+    try:
+        lib.secp256k1_keypair_create(_CTX, keypair, ffi.from_buffer(secret.buffer))
+        lib.secp256k1_schnorrsig_sign32(_CTX, output, message, keypair, auxiliary)
+    finally:
+        ffi.buffer(keypair)[:] = bytes(ffi.sizeof("secp256k1_keypair"))
+    return bytes(ffi.buffer(output, 64))
+
+
 def recovery_id(public_key: bytes, digest: bytes, signature: bytes) -> tuple[bytes, int]:
     """A DER signature as 64 bytes, and the number (0 to 3) that lets its key be found from it.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.machine import KEY_PREFIX, key_of
 from anya_actors.domain.hsm.parcel import ParcelKey
 from anya_actors.domain.hsm.slots import (
+    DEFAULT_OPERATIONS,
     PLATFORM_OWNER,
     KeyCreated,
     KeyDisabled,
     KeyEnabled,
+    KeyPlan,
     KeySlot,
     SlotPhase,
-    check_new_key,
+    check_plan,
     check_use,
     key_view,
 )
@@ -25,8 +25,6 @@ from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.self_test import check_pair
 from anya_actors.services.hsm.vault import Vault
 
-OPERATIONS: Final = ("sign", "verify")
-
 
 class KeyRing:
     """Every key slot of the HSM, with the vault that opens them."""
@@ -36,13 +34,19 @@ class KeyRing:
         self._algorithms = algorithms
         self._vault = vault
 
-    async def create(
-        self, name: str, key_type: str, owner: str, operations: tuple[str, ...], message_id: str
-    ) -> KeyView:
+    async def create(self, plan: KeyPlan, message_id: str) -> KeyView:
         """Draw a key once per message id."""
-        async with self._records.refusals("create-key", owner, name):
-            operations = check_new_key(name, key_type, owner, operations)
-            return await self._create(name, key_type, owner, operations, message_id)
+        async with self._records.refusals("create-key", plan.owner, plan.name):
+            plan = check_plan(plan)
+            request = (plan.key_type, plan.owner, plan.operations, plan.policy)
+            view = await self._records.answered(key_of(plan.name), message_id, request)
+            if view is None:
+                with self._algorithms.generate(plan.key_type) as private_key:
+                    event = self._creation(plan, private_key, "create-key")
+                view = await self._records.change(
+                    key_of(plan.name), event, message_id=message_id, request=request
+                )
+        return _key_view(view)
 
     async def views(self, owner: str | None) -> list[KeyView]:
         """The keys of one owner, or all, by name."""
@@ -82,7 +86,9 @@ class KeyRing:
         """
         slot = await self.slot(name)
         if slot.phase is SlotPhase.EMPTY:
-            event = self._draw(name, "ed25519", PLATFORM_OWNER, OPERATIONS)
+            plan = KeyPlan(name, "ed25519", PLATFORM_OWNER, DEFAULT_OPERATIONS)
+            with self._algorithms.generate(plan.key_type) as private_key:
+                event = self._creation(plan, private_key, "create-key")
             await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
             slot = await self.slot(name)
         return slot
@@ -102,26 +108,29 @@ class KeyRing:
         newest = slot.versions[-1]
         with self._vault.unwrap(slot, newest) as private_key:
             return ParcelKey(
-                name, slot.key_type, newest.version, slot.operations, newest.public_key, private_key.reveal()
+                name,
+                slot.key_type,
+                newest.version,
+                slot.operations,
+                newest.public_key,
+                private_key.reveal(),
+                slot.policy,
             )
 
-    async def _create(
-        self, name: str, key_type: str, owner: str, operations: tuple[str, ...], message_id: str
-    ) -> KeyView:
-        request = (key_type, owner, operations)
-        view = await self._records.answered(key_of(name), message_id, request)
-        if view is None:
-            event = self._draw(name, key_type, owner, operations)
-            view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
-        return _key_view(view)
-
-    def _draw(self, name: str, key_type: str, owner: str, operations: tuple[str, ...]) -> KeyCreated:
-        blank = KeySlot(name, key_type=key_type, owner=owner, operations=operations)
-        with self._algorithms.generate(key_type) as private_key:
-            check_pair(self._algorithms, key_type, self._algorithms.load(key_type, private_key))
-            first = self._vault.wrap(blank, 1, private_key, self._records.clock.now_unix_ms())
-        audit = self._records.entry("create-key", owner=owner, key=name, key_version=1, algorithm=key_type)
-        return KeyCreated(key_type, owner, operations, first, audit)
+    def _creation(self, plan: KeyPlan, private_key: Secret, operation: str) -> KeyCreated:
+        blank = KeySlot(
+            plan.name,
+            key_type=plan.key_type,
+            owner=plan.owner,
+            operations=plan.operations,
+            policy=plan.policy,
+        )
+        check_pair(self._algorithms, plan.key_type, self._algorithms.load(plan.key_type, private_key))
+        first = self._vault.wrap(blank, 1, private_key, self._records.clock.now_unix_ms())
+        audit = self._records.entry(
+            operation, owner=plan.owner, key=plan.name, key_version=1, algorithm=plan.key_type
+        )
+        return KeyCreated(plan.key_type, plan.owner, plan.operations, first, audit, plan.policy)
 
 
 def _key_view(reply: object) -> KeyView:

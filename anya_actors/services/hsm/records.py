@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from anya_actors.domain.hsm import machine
 from anya_actors.domain.hsm.audit import OK, AuditRecord
 from anya_actors.domain.hsm.errors import (
@@ -89,6 +91,7 @@ class AuditedRecords:
         outcome: str = OK,
         actor: str = "",
         count: int = 1,
+        detail: str = "",
     ) -> AuditRecord:
         """An audit record of now. Its request id is given when it is recorded."""
         return AuditRecord(
@@ -102,6 +105,7 @@ class AuditedRecords:
             algorithm=algorithm,
             outcome=outcome,
             count=count,
+            detail=detail[:_SHOWN_CHARACTERS] or msgspec.UNSET,
         )
 
     def fresh_id(self) -> str:

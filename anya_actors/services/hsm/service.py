@@ -10,8 +10,9 @@ from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
-from anya_actors.domain.hsm.slots import OPERATIONS, check_subject
+from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan, check_subject
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.actors import Actors
@@ -140,17 +141,19 @@ class HsmService:
         name: str,
         key_type: str,
         owner: str,
-        operations: tuple[str, ...] = OPERATIONS,
+        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
+        policy: KeyPolicy = NO_POLICY,
         *,
         message_id: str,
     ) -> KeyView:
-        """Draw a key inside the HSM. ``key_type`` is ``secp256k1`` or ``ed25519``.
+        """Draw a key inside the HSM. ``key_type`` is ``secp256k1``, ``ed25519`` or ``bip32``.
 
         Raises `InvalidInputError` or `KeyExistsError`; `SelfTestError` if the new key does not
         sign what it verifies, and then until a restart.
         """
         try:
-            return await self._keys.create(name, key_type, owner, tuple(operations), message_id)
+            plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
+            return await self._keys.create(plan, message_id)
         except SelfTestError as error:
             self._failure = error
             raise
@@ -190,12 +193,22 @@ class HsmService:
         """Close a session: its next operation, and any not yet answered, is refused."""
         await self._desk.close(session_id, "closed on request", message_id)
 
-    async def release_keys(self, session_id: str, recipient_public_key: bytes) -> bytes:
+    async def extend_session(self, session_id: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:
+        """Open the session for more keys of its owner; its process fetches them when it needs them.
+
+        Raises what `open_session` raises, and `SessionClosedError`.
+        """
+        return await self._desk.extend(session_id, tuple(keys), message_id)
+
+    async def release_keys(
+        self, session_id: str, recipient_public_key: bytes, keys: tuple[str, ...] = ()
+    ) -> bytes:
         """For the session's own process: its keys, in a box that only that process can open.
 
-        Given to one recipient. A second one ends the session with an alert (`SessionClosedError`).
+        All of them, or those of ``keys`` that the session is open for, else `UnknownKeyError`. Given
+        to one recipient. A second one ends the session with an alert (`SessionClosedError`).
         """
-        return await self._desk.release(session_id, recipient_public_key)
+        return await self._desk.release(session_id, recipient_public_key, tuple(keys))
 
     async def append_audit(
         self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anya_actors.domain.hsm.audit import OperationRecord
-from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.errors import SessionClosedError, UnknownKeyError
 from anya_actors.domain.hsm.machine import SESSIONS
 from anya_actors.domain.hsm.parcel import KeyParcel, pack_parcel
 from anya_actors.domain.hsm.sessions import (
@@ -11,6 +11,7 @@ from anya_actors.domain.hsm.sessions import (
     KeysReleased,
     Session,
     SessionClosed,
+    SessionExtended,
     SessionOpened,
     SessionTable,
     find_session,
@@ -59,17 +60,30 @@ class SessionDesk:
                 event = self._opening(owner, keys)
                 view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
                 self._touch(event.session.session_id)
-        if not isinstance(view, SessionView):
-            raise TypeError(f"an opening was answered with {type(view).__name__}")
-        return view
+        return _session_view(view)
 
     async def views(self) -> list[SessionView]:
         """Every open session, oldest first."""
         await self.close_expired()
         return [session_view(session) for session in (await self._table()).sessions]
 
-    async def release(self, session_id: str, recipient: bytes) -> bytes:
-        """The session's keys, sealed to the first process that asks."""
+    async def extend(self, session_id: str, keys: tuple[str, ...], message_id: str) -> SessionView:
+        """Open a session for more keys of its owner, once per message id."""
+        request = ("extend-session", session_id, keys)
+        view = await self._records.answered(SESSIONS, message_id, request)
+        if view is None:
+            session = await self._usable(session_id)
+            async with self._records.refusals("extend-session", session.owner, ",".join(keys)):
+                await self._check_opening(session.owner, tuple(dict.fromkeys((*session.keys, *keys))))
+                audit = self._records.entry(
+                    "extend-session", owner=session.owner, key=",".join(keys), actor=session.actor
+                )
+                event = SessionExtended(session_id, keys, audit)
+                view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
+        return _session_view(view)
+
+    async def release(self, session_id: str, recipient: bytes, keys: tuple[str, ...] = ()) -> bytes:
+        """The session's keys, or some of them, sealed to the first process that asks."""
         if len(recipient) != 32:
             raise InvalidInputError("recipient_public_key", "an X25519 key has 32 bytes")
         try:
@@ -77,8 +91,12 @@ class SessionDesk:
         except SessionClosedError:
             self._forget(session_id)  # a process came to life for a session that is over
             raise
+        for key in keys:
+            if key not in session.keys:
+                raise UnknownKeyError(key)
+        wanted = keys or session.keys
         audit = self._records.entry(
-            "release-keys", owner=session.owner, key=",".join(session.keys), actor=session.actor
+            "release-keys", owner=session.owner, key=",".join(wanted), actor=session.actor
         )
         await self._records.change(SESSIONS, KeysReleased(session_id, recipient, audit))
         if all(each.session_id != session_id for each in (await self._table()).sessions):
@@ -86,7 +104,7 @@ class SessionDesk:
             raise SessionClosedError(session_id, "its keys were released to an earlier process")
         parcel = KeyParcel(
             session_view(session),
-            tuple([await self._keys.parcel_key(key, session.owner) for key in session.keys]),
+            tuple([await self._keys.parcel_key(key, session.owner) for key in wanted]),
         )
         # Only now: whatever closed it meanwhile, or gave it to another process, has been committed.
         session = find_session(await self._table(), session_id)
@@ -111,6 +129,7 @@ class SessionDesk:
                 outcome=each.outcome,
                 actor=session.actor,
                 count=each.count,
+                detail=each.detail,
             ).of_request(f"{session.actor}/{message_id}/{index}")  # no id but the session's own
             for index, each in enumerate(records)
         ]
@@ -201,3 +220,9 @@ class SessionDesk:
 
     async def _table(self) -> SessionTable:
         return await self._records.load(SESSIONS, SessionTable)
+
+
+def _session_view(reply: object) -> SessionView:
+    if not isinstance(reply, SessionView):
+        raise TypeError(f"a session's change was answered with {type(reply).__name__}")
+    return reply

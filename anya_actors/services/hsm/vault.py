@@ -37,15 +37,13 @@ class Vault:
         """A new version of ``slot`` around a private key, under the newest key-encryption key."""
         kek_version = max(self._keks)
         public_key = self._algorithms.load(slot.key_type, private_key).public_key
-        context = key_context(slot.name, version, slot.key_type, slot.owner, slot.operations, public_key)
+        context = _context_of(slot, version, public_key)
         wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
         return KeyVersion(version, public_key, wrapped, kek_version, created_unix_ms)
 
     def unwrap(self, slot: KeySlot, version: KeyVersion) -> Secret:
         """The private key of one version; raise `AlteredKeyError` if anything of it was changed."""
-        context = key_context(
-            slot.name, version.version, slot.key_type, slot.owner, slot.operations, version.public_key
-        )
+        context = _context_of(slot, version.version, version.public_key)
         kek = self._keks.get(version.kek_version)
         if kek is None:
             raise AlteredKeyError(slot.name, version.version)
@@ -64,6 +62,12 @@ class Vault:
         for kek in self._keks.values():
             kek.wipe()
         self._keks.clear()
+
+
+def _context_of(slot: KeySlot, version: int, public_key: bytes) -> bytes:
+    return key_context(
+        slot.name, version, slot.key_type, slot.owner, slot.operations, public_key, slot.policy
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
-from anya_actors.adapters.keys.secp256k1 import ORDER, Secp256k1SigningKey
+from anya_actors.adapters.keys.secp256k1 import Secp256k1SigningKey
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
+from anya_actors.domain.keys.curve import ORDER
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 

@@ -164,9 +164,9 @@ async def test_a_session_that_idles_is_over_and_its_keys_are_gone(
     await bench.clock.advance(session.idle_timeout_s - 1)
     await ask(bench, session, "sign", "ed", b"message", "ed25519")
     await bench.clock.advance(session.idle_timeout_s - 1)
-    assert len(service._held) == 3
+    assert len(list(service.held_keys)) == 3
     await bench.clock.advance(1)
-    assert service._held == {}
+    assert not list(service.held_keys)
     with pytest.raises(SessionClosedError, match="idle"):
         await ask(bench, session, "sign", "ed", b"message", "ed25519")
     assert await hsm.sessions() == []
@@ -309,12 +309,12 @@ async def test_a_session_shows_and_lends_no_secret(
 ) -> None:
     service = bench.session(session.session_id)
     await service.resume()
-    for held in service._held.values():
+    for held in service.held_keys:
         assert held.facts.private_key == b""
-        shown = repr(held) + repr(held.signing_key) + repr(held.facts)
+        shown = repr(held) + repr(held.private) + repr(held.facts)
         assert len(shown) < 300
         with pytest.raises(Exception, match=r"secret|pickle"):
-            pickle.dumps(held.signing_key)
+            pickle.dumps(held.private)
 
 
 async def test_many_signatures_at_once_share_the_log(

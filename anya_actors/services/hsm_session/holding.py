@@ -1,0 +1,173 @@
+"""What a session holds: its keys, from their release by the HSM until its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
+from anya_actors.domain.hsm.views import SessionView
+from anya_actors.domain.keys.secret import Secret
+from anya_actors.ports.actors import Actors
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.ports.process_guard import ProcessGuard
+from anya_actors.ports.sealing import Recipient, SealedBoxes
+
+HSM: Final = "hsm/main"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key ready for use, and its policy."""
+
+    facts: ParcelKey
+    private: SigningKey
+
+    def __repr__(self) -> str:
+        return f"HeldKey({self.facts.name!r})"
+
+
+class SessionKeys:
+    """The keys of one session, in this process alone.
+
+    The HSM releases them to the key pair of this process, those that the session is opened for
+    later too. They are wiped when the session ends, also if nobody ever calls again.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        actors: Actors,
+        algorithms: KeyAlgorithms,
+        boxes: SealedBoxes,
+        guard: ProcessGuard,
+        clock: Clock,
+    ) -> None:
+        self._session_id = session_id
+        self._actors = actors
+        self._algorithms = algorithms
+        self._guard = guard
+        self._clock = clock
+        self._recipient: Recipient | None = boxes.recipient()
+        self._held: dict[str, HeldKey] = {}
+        self._fetching = asyncio.Lock()
+        self._over: str | None = "its keys are not there yet"
+        self._ends_s = 0.0
+        self._idle_timeout_s = 0
+        self._used_s = 0.0
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._over is None
+
+    @property
+    def held(self) -> tuple[HeldKey, ...]:
+        """What is in this process now."""
+        return tuple(self._held.values())
+
+    async def begin(self) -> None:
+        """Take the keys and let the session's time run; raise `SessionClosedError`."""
+        self._begin(await self._fetch(()))
+
+    async def key(self, name: str) -> HeldKey:
+        """A key of the session, fetched from the HSM if it was added later.
+
+        Raises `SessionClosedError` and `UnknownKeyError`.
+        """
+        self.check_open()
+        if name not in self._held:
+            async with self._fetching:
+                if name not in self._held:
+                    await self._fetch((name,))
+            self.check_open()
+        return self._held[name]
+
+    def version(self, name: str) -> int:
+        """The version of a key that is held, else 0."""
+        return self._held[name].facts.version if name in self._held else 0
+
+    def check_open(self) -> None:
+        """Raise `SessionClosedError` once the session is over."""
+        self._check_time()
+        if self._over is not None:
+            raise SessionClosedError(self._session_id, self._over)
+
+    def touch(self) -> None:
+        """The session was used just now."""
+        self._used_s = self._clock.monotonic_s()
+
+    def end(self, reason: str) -> None:
+        """Wipe everything; every later call hears why."""
+        self._over = reason
+        for held in self._held.values():
+            held.private.wipe()
+        self._held.clear()
+        if self._recipient is not None:
+            self._recipient.wipe()
+        self._recipient = None
+        if self._watch is not None and self._watch is not _current_task():
+            self._watch.cancel()
+        self._watch = None
+
+    async def _fetch(self, names: tuple[str, ...]) -> SessionView:
+        """Have the HSM seal keys to this process, and load them: those named, or all of the session."""
+        recipient = self._recipient
+        if recipient is None:
+            raise SessionClosedError(self._session_id, str(self._over))
+        arguments = (self._session_id, recipient.public_key, *((names,) if names else ()))
+        box = await self._actors.call(HSM, "release_keys", *arguments)
+        with recipient.open(box) as packed:
+            self._guard.lock(packed.buffer)
+            parcel = unpack_parcel(packed)
+        self._load(parcel)
+        return parcel.session
+
+    def _load(self, parcel: KeyParcel) -> None:
+        for facts in parcel.keys:
+            with Secret(facts.private_key) as private_key:
+                private = self._algorithms.load(facts.key_type, private_key)
+            public = ParcelKey(
+                facts.name,
+                facts.key_type,
+                facts.version,
+                facts.operations,
+                facts.public_key,
+                b"",
+                facts.policy,
+            )
+            self._held[facts.name] = HeldKey(public, private)
+
+    def _begin(self, session: SessionView) -> None:
+        now_s = self._clock.monotonic_s()
+        left_ms = session.opened_unix_ms + session.absolute_timeout_s * 1000 - self._clock.now_unix_ms()
+        self._ends_s = now_s + left_ms / 1000
+        self._idle_timeout_s = session.idle_timeout_s
+        self._used_s = now_s
+        self._over = None
+        self._watch = asyncio.create_task(self._end_in_time())
+
+    async def _end_in_time(self) -> None:
+        while self._over is None:
+            left_s = min(self._ends_s, self._used_s + self._idle_timeout_s) - self._clock.monotonic_s()
+            if left_s > 0:
+                await self._clock.sleep(left_s)
+            self._check_time()
+
+    def _check_time(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._over is None and now_s >= self._ends_s:
+            self.end("its time is over")
+        if self._over is None and now_s >= self._used_s + self._idle_timeout_s:
+            self.end(f"it was idle for {self._idle_timeout_s} s")
+
+
+def _current_task() -> asyncio.Task[None] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs: the process is ending
+        return None

@@ -1,0 +1,280 @@
+"""A session's operations: each one permitted by its key's policy, and audited before its answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import msgspec
+
+from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.errors import (
+    NonceLostError,
+    OperationRefusedError,
+    SessionClosedError,
+    UnknownKeyError,
+)
+from anya_actors.domain.hsm.nonces import OpenNonces, commitment, session_of
+from anya_actors.domain.hsm.policy import check_path_allowed
+from anya_actors.domain.keys.algorithms import InvalidSignatureError
+from anya_actors.domain.keys.musig2 import InvalidContributionError
+from anya_actors.domain.keys.musig2_signing import NonceReusedError
+from anya_actors.domain.keys.operations import KeyPath, MusigRound, SignRequest, check_path
+from anya_actors.domain.machine import AnyaError, InvalidInputError
+from anya_actors.ports.actors import Actors
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.key_algorithms import Bip32Tree, KeyAlgorithms, KeyTree, sign_by
+from anya_actors.ports.process_guard import ProcessGuard
+from anya_actors.ports.randomness import Randomness
+from anya_actors.ports.sealing import SealedBoxes
+from anya_actors.services.hsm_session.holding import HSM, HeldKey, SessionKeys
+
+MAX_BATCH: Final = 1024
+CLOSING_TIMEOUT_S: Final = 2.0
+
+REFUSALS: Final = (
+    InvalidContributionError,
+    InvalidInputError,
+    InvalidSignatureError,
+    NonceLostError,
+    NonceReusedError,
+    OperationRefusedError,
+    UnknownKeyError,
+)
+
+
+class HsmSessionService:
+    """Acts with the session's keys, each operation audited by the HSM before its answer.
+
+    The HSM refuses the audit entries of a session that is closed, so a session that was revoked
+    answers nothing more, whatever it still holds. A process that comes to life for a session whose
+    keys went to an earlier process gets none: it answers `SessionClosedError` to everything.
+    MuSig2 nonces are in the memory of this process alone, so none outlives it.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        actors: Actors,
+        algorithms: KeyAlgorithms,
+        boxes: SealedBoxes,
+        guard: ProcessGuard,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._session_id = session_id
+        self._actors = actors
+        self._algorithms = algorithms
+        self._guard = guard
+        self._randomness = randomness
+        self._nonces = OpenNonces()
+        self._nonces_drawn = 0
+        self._keys = SessionKeys(
+            session_id, actors=actors, algorithms=algorithms, boxes=boxes, guard=guard, clock=clock
+        )
+
+    @property
+    def held_keys(self) -> tuple[HeldKey, ...]:
+        """The keys in this process."""
+        return self._keys.held
+
+    async def resume(self) -> None:
+        """Ask the HSM for the keys, sealed to a key pair that only this process has."""
+        self._guard.harden()
+        try:
+            await self._keys.begin()
+        except SessionClosedError as error:
+            # Not a fault of this process: stay, and tell every caller.
+            self._end(str(error.args[1]))
+
+    async def check_health(self) -> None:
+        """A session is healthy also when it is over: it answers so."""
+
+    async def close(self) -> None:
+        """Forget the keys, and tell the HSM that the session is over: no other process may revive it."""
+        was_open = self._keys.is_open
+        self._end("its process was stopped")
+        if was_open:
+            with contextlib.suppress(AnyaError):  # the HSM may be gone already; then time ends it
+                await self._actors.call(
+                    HSM,
+                    "close_session",
+                    self._session_id,
+                    message_id=self._message_id(),
+                    timeout_s=CLOSING_TIMEOUT_S,
+                )
+
+    async def public_key(self, key: str, path: KeyPath = ()) -> bytes:
+        """SEC1 compressed (33 bytes, secp256k1 and bip32) or 32 bytes (Ed25519)."""
+        async with self._audited(OperationRecord("public-key", key)):
+            held = await self._permitted(key, None, path)
+            if not path:
+                return held.facts.public_key
+            with _tree(held).at(path) as private:
+                return private.public_key
+
+    async def extended_public_key(self, key: str, path: KeyPath, testnet: bool) -> str:
+        """The BIP32 extended public key at a path, as text."""
+        async with self._audited(OperationRecord("extended-public-key", key)):
+            private = (await self._permitted(key, None, path)).private
+            if not isinstance(private, Bip32Tree):
+                raise InvalidInputError("key", "only a bip32 key is extended")
+            return private.extended_public_key(path, testnet=testnet)
+
+    async def sign(self, key: str, message: bytes, algorithm: str) -> bytes:
+        """Sign a message (``ed25519``) or a 32-byte digest (``ecdsa-secp256k1``, ``schnorr-bip340``).
+
+        Returns DER with low S, or 64 bytes. Raises `SessionClosedError`, `UnknownKeyError`,
+        `OperationRefusedError`, `InvalidInputError`, `AuditUnavailableError`.
+        """
+        return (await self.sign_many((SignRequest(key, message, algorithm),)))[0]
+
+    async def sign_batch(self, key: str, messages: tuple[bytes, ...], algorithm: str) -> tuple[bytes, ...]:
+        """Sign up to 1024 messages by one key; all or none. One audit entry counts them."""
+        requests = tuple(SignRequest(key, message, algorithm) for message in messages)
+        return await self.sign_many(requests, key)
+
+    async def sign_many(self, requests: tuple[SignRequest, ...], key: str = "") -> tuple[bytes, ...]:
+        """Sign up to 1024 requests, of any keys and paths; all or none. Audited once for each key."""
+        async with self._audited(*_records_of("sign", requests, key)):
+            if not 1 <= len(requests) <= MAX_BATCH:
+                raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
+            for request in requests:
+                await self._permitted(request.key, "sign", request.path)
+            return tuple([self._sign(await self._keys.key(each.key), each) for each in requests])
+
+    async def verify(self, key: str, message: bytes, signature: bytes, algorithm: str) -> None:
+        """Return if ``signature`` is one of ``message`` by ``key``; raise `InvalidSignatureError`."""
+        async with self._audited(OperationRecord("verify", key, algorithm=algorithm)):
+            facts = (await self._permitted(key, "verify", ())).facts
+            self._algorithms.verify(facts.key_type, facts.public_key, message, signature, algorithm)
+
+    async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
+        """The public key times the key at ``path``, 33 bytes (secp256k1, bip32)."""
+        async with self._audited(OperationRecord("derive", key, algorithm="ecdh-secp256k1")):
+            held = await self._permitted(key, "derive", path)
+            with _tree(held).at(path) as private:
+                return private.shared_point(public_key)
+
+    async def musig2_nonce(
+        self, key: str, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None
+    ) -> bytes:
+        """A fresh MuSig2 public nonce (66 bytes), for one signature by this process.
+
+        Nothing of it is stored: after a crash it is lost, and never drawn again. The audit log
+        names it by the SHA-256 of its public half before anyone gets to see it.
+        """
+        record = OperationRecord("musig2-nonce", key, algorithm="musig2-bip327")
+        try:
+            held = await self._permitted(key, "sign", path)
+            self._nonces_drawn += 1
+            unique = f"{self._session_id}/{self._nonces_drawn}".encode()
+            with _tree(held).at(path) as private:
+                nonce = private.musig2_nonce(
+                    self._randomness.token_bytes(32),
+                    aggregate_key=aggregate_key,
+                    message=message,
+                    extra_input=unique,
+                )
+        except REFUSALS as error:
+            await self._refuse(error, record)
+            raise
+        await self._record(msgspec.structs.replace(record, detail=commitment(nonce.public_nonce)))
+        self._nonces.add(nonce, key, path, aggregate_key, message)
+        return nonce.public_nonce
+
+    async def musig2_partial_sign(
+        self, key: str, public_nonce: bytes, signing: MusigRound, path: KeyPath = ()
+    ) -> bytes:
+        """This key's part (32 bytes) of a MuSig2 signature; the nonce is used up, whatever comes of it.
+
+        Raises `NonceReusedError`, `NonceLostError`, `InvalidContributionError`, `InvalidInputError`.
+        """
+        record = OperationRecord(
+            "musig2-sign", key, algorithm="musig2-bip327", detail=commitment(public_nonce)
+        )
+        async with self._audited(record):
+            held = await self._permitted(key, "sign", path)
+            with self._nonces.take(public_nonce, key, path, signing) as nonce:
+                session = session_of(signing)
+                with _tree(held).at(path) as private:
+                    return private.musig2_partial_sign(nonce, session)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @staticmethod
+    def _sign(held: HeldKey, request: SignRequest) -> bytes:
+        if isinstance(held.private, KeyTree):
+            with held.private.at(request.path) as private:
+                return sign_by(private, request)
+        if request.path or request.taproot_merkle_root is not None:
+            raise InvalidInputError("path", f"a {held.facts.key_type} key has no children and no tweaks")
+        return held.private.sign(request.message, request.algorithm)
+
+    async def _permitted(self, key: str, needed: str | None, path: KeyPath) -> HeldKey:
+        check_path(path)
+        held = await self._keys.key(key)
+        if needed is not None and needed not in held.facts.operations:
+            raise OperationRefusedError(key, needed)
+        check_path_allowed(held.facts.policy, key, path)
+        return held
+
+    @contextlib.asynccontextmanager
+    async def _audited(self, *records: OperationRecord) -> AsyncIterator[None]:
+        """Make the records durable, with the outcome of the block, before its answer leaves."""
+        self._keys.check_open()
+        try:
+            yield
+        except REFUSALS as error:
+            await self._refuse(error, *records)
+            raise
+        await self._record(*records)
+
+    async def _refuse(self, error: AnyaError, *records: OperationRecord) -> None:
+        outcome = f"refused: {error.code}"
+        await self._record(*(msgspec.structs.replace(record, outcome=outcome) for record in records))
+
+    async def _record(self, *records: OperationRecord) -> None:
+        versioned = tuple(
+            msgspec.structs.replace(
+                each,
+                key=each.key[:128],
+                key_version=self._keys.version(each.key),
+                algorithm=each.algorithm[:32],
+            )
+            for each in records
+        )
+        try:
+            await self._actors.call(
+                HSM, "append_audit", self._session_id, versioned, message_id=self._message_id()
+            )
+        except SessionClosedError as error:
+            self._end(str(error.args[1]))
+            raise
+        self._keys.touch()
+
+    def _end(self, reason: str) -> None:
+        self._keys.end(reason)
+        self._nonces.wipe()
+
+    def _message_id(self) -> str:
+        return f"{self._session_id}/{self._randomness.token_bytes(16).hex()}"
+
+
+def _tree(held: HeldKey) -> KeyTree:
+    if not isinstance(held.private, KeyTree):
+        raise InvalidInputError("key", f"a {held.facts.key_type} key has no part in this operation")
+    return held.private
+
+
+def _records_of(operation: str, requests: Sequence[SignRequest], key: str) -> list[OperationRecord]:
+    counts: dict[tuple[str, str], int] = {}
+    for request in requests:
+        counts[request.key, request.algorithm] = counts.get((request.key, request.algorithm), 0) + 1
+    if not counts:
+        return [OperationRecord(operation, key, count=0)]
+    return [
+        OperationRecord(operation, name, 0, algorithm, count=n) for (name, algorithm), n in counts.items()
+    ]
