@@ -8,15 +8,13 @@ by others; 7 no platform runs (or it is still starting); 130 interrupted or forc
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from anya_actors import __version__
-
-if TYPE_CHECKING:
-    from anya_actors.config import Settings
+from anya_actors.cli import bitcoin
+from anya_actors.cli.options import Config, DataDir, Json, settings_of
 
 app = typer.Typer(
     name="anya",
@@ -28,14 +26,7 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Access tokens for the HTTP API.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(token_app, name="token")
-
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="PATH", help="Where the platform keeps everything.")
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="PATH", help="The settings file, anya.toml.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")]
+app.add_typer(bitcoin.app, name="bitcoin")
 
 
 def main() -> None:
@@ -56,13 +47,6 @@ def main() -> None:
         # Whoever read our output has gone (``anya status | head``); that is no error of ours.
         sys.stderr.close()
         sys.exit(0)
-
-
-def _settings(data_dir: Path | None, config: Path | None, **flags: object) -> Settings:
-    from anya_actors.config import load_settings
-
-    dotted = {name.replace("__", "."): value for name, value in flags.items()}
-    return load_settings(flags={"data_dir": data_dir, **dotted}, config_file=config)
 
 
 @app.callback(invoke_without_command=True)
@@ -93,7 +77,7 @@ def up(
     from anya_actors.cli.platform import start_platform
     from anya_actors.cli.up import run
 
-    settings = _settings(data_dir, config, api__port=port, ray__address=cluster)
+    settings = settings_of(data_dir, config, api__port=port, ray__address=cluster)
     raise typer.Exit(run(settings, progress(as_json_lines=json), start_platform))
 
 
@@ -106,7 +90,7 @@ def down(
     """Stop the platform of a data directory and wait until nothing of it is left."""
     from anya_actors.cli.down import stop_platform
 
-    stop_platform(_settings(data_dir, config), force=force)
+    stop_platform(settings_of(data_dir, config), force=force)
 
 
 @app.command()
@@ -115,7 +99,7 @@ def status(data_dir: DataDir = None, config: Config = None, json: Json = False) 
     from anya_actors.cli.output import for_terminal
     from anya_actors.cli.status import show_status
 
-    show_status(_settings(data_dir, config), as_json_lines=json or not for_terminal())
+    show_status(settings_of(data_dir, config), as_json_lines=json or not for_terminal())
 
 
 @app.command()
@@ -131,7 +115,7 @@ def doctor(data_dir: DataDir = None, config: Config = None, json: Json = False) 
     """Check whether this machine can run a platform."""
     from anya_actors.cli.doctor import examine
 
-    raise typer.Exit(examine(_settings(data_dir, config), as_json_lines=json))
+    raise typer.Exit(examine(settings_of(data_dir, config), as_json_lines=json))
 
 
 @token_app.command("create")
@@ -146,7 +130,7 @@ def token_create(
     from anya_actors.cli.token import create_token
 
     wanted = tuple(scopes.replace(",", " ").split())
-    print(create_token(_settings(data_dir, config), wanted, ttl_s=ttl, subject=subject))
+    print(create_token(settings_of(data_dir, config), wanted, ttl_s=ttl, subject=subject))
 
 
 if __name__ == "__main__":

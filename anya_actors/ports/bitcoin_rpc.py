@@ -197,6 +197,51 @@ class Utxo:
     confirmations: int
 
 
+@dataclass(frozen=True, slots=True)
+class MempoolInfo:
+    """The node's mempool as a whole; ``min_feerate_sat_per_kvb`` is what it takes to get in."""
+
+    count: int
+    vsize: int
+    total_fee_sat: int
+    min_feerate_sat_per_kvb: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTransaction:
+    """One transaction of the mempool. Its ancestors and descendants include itself."""
+
+    txid: Txid
+    vsize: int
+    fee_sat: int
+    entered_unix_s: int
+    height: int
+    ancestor_count: int
+    ancestor_vsize: int
+    ancestor_fee_sat: int
+    descendant_count: int
+    descendant_vsize: int
+    descendant_fee_sat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What the node would take a transaction for."""
+
+    fee_sat: int
+    vsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnspentOutput:
+    """An unspent output in a block at ``height``."""
+
+    outpoint: Outpoint
+    amount_sat: int
+    height: int
+    coinbase: bool
+
+
 class BitcoinRpc(Protocol):
     """One node. Besides the errors named, every method raises an `UnavailableError` of this file
     when the node cannot answer now, and `RpcRefusedError` for refusals that have no own name.
@@ -228,6 +273,18 @@ class BitcoinRpc(Protocol):
 
         Raises `BroadcastRejectedError`.
         """
+
+    async def test_acceptance(self, transaction: Transaction) -> Acceptance:
+        """What a broadcast would do, without doing it; raises `BroadcastRejectedError`."""
+
+    async def mempool_info(self) -> MempoolInfo:
+        """The mempool as a whole."""
+
+    async def waiting(self, txid: Txid) -> WaitingTransaction:
+        """A transaction of the mempool; raises `TransactionNotFoundError`."""
+
+    async def unspent_of(self, script_pubkey: bytes) -> list[UnspentOutput]:
+        """The unspent outputs of a script in blocks, oldest first; may take minutes on a large chain."""
 
     async def mempool_txids(self) -> frozenset[Txid]:
         """Every transaction that waits for a block."""

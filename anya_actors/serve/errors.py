@@ -153,6 +153,17 @@ class NotYoursError(AnyaError):
         super().__init__(what)
 
 
+class OutputNotFoundError(AnyaError):
+    """An output that is spent, or was never there."""
+
+    code = "output-not-found"
+    message = "no unspent output {1} of transaction {0} is known"
+    remedy = "Look at the transaction; the output may be spent already."
+
+    def __init__(self, txid: str, index: int) -> None:
+        super().__init__(txid, index)
+
+
 class UnexpectedError(AnyaError):
     """A fault of ours; the log has the rest under its id."""
 
@@ -216,6 +227,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "unknown-block": 404,
         "block-not-found": 404,
         "transaction-not-found": 404,
+        "output-not-found": 404,
+        "unknown-subscription": 404,
         "method-not-allowed": 405,
         "slow-body": 408,
         "illegal-transition": 409,
@@ -249,6 +262,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "too-many-listeners": 429,
         "rate-limited": 429,
         "session-limit": 429,
+        "subscription-limit": 429,
         "internal-error": 500,
         "unknown-method": 500,
         "unreadable-record": 500,

@@ -176,3 +176,29 @@ async def test_many_are_read_at_once(rpc: BitcoinRpc) -> None:
     mined_one = (await rpc.block(mined[0])).transactions[0]
     found = await rpc.transactions([mined_one.txid, Txid(bytes(32)), waiting.txid])
     assert [(one.transaction, one.block_hash) for one in found] == [(mined_one, mined[0]), (waiting, None)]
+
+
+async def test_what_waits_is_told_with_its_relatives(rpc: BitcoinRpc) -> None:
+    await rpc.generate_to_address(102, ADDRESS)
+    transaction = await spend(rpc, 1, 1000)
+    accepted = await rpc.test_acceptance(transaction)
+    assert (accepted.fee_sat, accepted.vsize) == (1000, transaction.vsize)
+    assert await rpc.mempool_txids() == frozenset()
+    with pytest.raises(TransactionNotFoundError):
+        await rpc.waiting(transaction.txid)
+    await rpc.broadcast(transaction)
+    waiting = await rpc.waiting(transaction.txid)
+    assert (waiting.fee_sat, waiting.vsize, waiting.height) == (1000, transaction.vsize, 102)
+    assert (waiting.ancestor_count, waiting.ancestor_vsize, waiting.ancestor_fee_sat) == (
+        1,
+        transaction.vsize,
+        1000,
+    )
+    assert (waiting.descendant_count, waiting.descendant_fee_sat) == (1, 1000)
+    info = await rpc.mempool_info()
+    assert (info.count, info.vsize, info.total_fee_sat) == (1, transaction.vsize, 1000)
+    assert info.min_feerate_sat_per_kvb > 0
+    with pytest.raises(BroadcastRejectedError):
+        await rpc.test_acceptance(transaction)
+    with pytest.raises(BroadcastRejectedError, match="bad-txns-premature-spend-of-coinbase"):
+        await rpc.test_acceptance(await spend(rpc, 4, 1000))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import msgspec
 
+from anya_actors.adapters.bitcoin_rpc import answers
 from anya_actors.adapters.bitcoin_rpc.calls import Calls, split_url
 from anya_actors.adapters.bitcoin_rpc.credentials import CookieAuth, PasswordAuth
 from anya_actors.adapters.bitcoin_rpc.refusals import (
@@ -33,15 +33,19 @@ from anya_actors.domain.bitcoin.hashes import BlockHash, HashError, Txid
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
 from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.bitcoin_rpc import (
+    Acceptance,
     BlockNotFoundError,
     BroadcastRejectedError,
     ChainInfo,
     FoundHeader,
     FoundTransaction,
     MalformedReplyError,
+    MempoolInfo,
     RpcRefusedError,
     TransactionNotFoundError,
+    UnspentOutput,
     Utxo,
+    WaitingTransaction,
 )
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
@@ -51,48 +55,8 @@ _ALREADY_THERE: Final = ("txn-already-in-mempool", "txn-already-known", "already
 
 TIMEOUT_S: Final = 30.0
 MINING_TIMEOUT_S: Final = 300.0
+SCAN_TIMEOUT_S: Final = 600.0
 _PARSE_IN_THREAD: Final = 200_000
-
-
-class _BlockchainInfo(msgspec.Struct):
-    chain: str
-    blocks: int
-    headers: int
-    bestblockhash: str
-    mediantime: int
-    initialblockdownload: bool = False
-
-
-class _Header(msgspec.Struct):
-    confirmations: int
-    height: int
-    version: int
-    merkleroot: str
-    time: int
-    nonce: int
-    bits: str
-    previousblockhash: str = "00" * 32
-
-
-class _RawTransaction(msgspec.Struct):
-    hex: str
-    blockhash: str | None = None
-    confirmations: int = 0
-
-
-class _Script(msgspec.Struct):
-    hex: str
-
-
-class _TxOut(msgspec.Struct):
-    value: float
-    confirmations: int
-    coinbase: bool
-    script: _Script = msgspec.field(name="scriptPubKey")
-
-
-class _Estimate(msgspec.Struct):
-    feerate: float | None = None
 
 
 class CoreBitcoinRpc:
@@ -122,7 +86,7 @@ class CoreBitcoinRpc:
         return f"CoreBitcoinRpc({self._calls.url})"
 
     async def chain_info(self) -> ChainInfo:
-        info = await self._calls.call(_BlockchainInfo, "getblockchaininfo")
+        info = await self._calls.call(answers.BlockchainInfo, "getblockchaininfo")
         return ChainInfo(
             chain=info.chain,
             height=info.blocks,
@@ -151,7 +115,7 @@ class CoreBitcoinRpc:
 
     async def header(self, block_hash: BlockHash) -> FoundHeader:
         try:
-            found = await self._calls.call(_Header, "getblockheader", str(block_hash), True)
+            found = await self._calls.call(answers.Header, "getblockheader", str(block_hash), True)
         except RpcRefusedError as error:
             raise _not_found(error, str(block_hash)) from None
         header = self._header(found)
@@ -175,18 +139,16 @@ class CoreBitcoinRpc:
 
     async def transaction(self, txid: Txid) -> FoundTransaction:
         try:
-            found = await self._calls.call(_RawTransaction, "getrawtransaction", str(txid), True)
+            found = await self._calls.call(answers.RawTransaction, "getrawtransaction", str(txid), True)
         except RpcRefusedError as error:
-            if error.args[2] == INVALID_ADDRESS_OR_KEY:
-                raise TransactionNotFoundError(str(txid)) from None
-            raise
+            raise _no_transaction(error, txid) from None
         return self._found(txid, found)
 
     async def transactions(self, txids: Sequence[Txid]) -> list[FoundTransaction]:
         asked = [(str(txid), True) for txid in txids]
-        answers = await self._calls.call_many(_RawTransaction, "getrawtransaction", asked)
+        given = await self._calls.call_many(answers.RawTransaction, "getrawtransaction", asked)
         found = []
-        for txid, answer in zip(txids, answers, strict=True):
+        for txid, answer in zip(txids, given, strict=True):
             if isinstance(answer, RpcRefusedError) and answer.args[2] == INVALID_ADDRESS_OR_KEY:
                 continue
             if isinstance(answer, AnyaError):
@@ -194,7 +156,7 @@ class CoreBitcoinRpc:
             found.append(self._found(txid, answer))
         return found
 
-    def _found(self, txid: Txid, found: _RawTransaction) -> FoundTransaction:
+    def _found(self, txid: Txid, found: answers.RawTransaction) -> FoundTransaction:
         try:
             transaction = parse_transaction_hex(found.hex)
         except MalformedTransactionError as error:
@@ -214,16 +176,62 @@ class CoreBitcoinRpc:
                 raise BroadcastRejectedError(str(transaction.txid), reason) from None
             raise
 
-    async def mempool_txids(self) -> frozenset[Txid]:
-        texts = await self._calls.call(list[str], "getrawmempool")
+    async def test_acceptance(self, transaction: Transaction) -> Acceptance:
+        asked = [transaction.serialize().hex()]
+        tested = await self._calls.call(list[answers.TestedTransaction], "testmempoolaccept", asked)
+        self._check(len(tested) == 1, "a test of another number of transactions")
+        if not tested[0].allowed or tested[0].fees is None:
+            reason = tested[0].reject_reason or "it gives no reason"
+            raise BroadcastRejectedError(str(transaction.txid), reason)
+        return Acceptance(self._amount_sat(tested[0].fees.base), tested[0].vsize)
+
+    async def mempool_info(self) -> MempoolInfo:
+        info = await self._calls.call(answers.MempoolInfo, "getmempoolinfo")
+        return MempoolInfo(
+            info.size, info.bytes, self._amount_sat(info.total_fee), self._amount_sat(info.mempoolminfee)
+        )
+
+    async def waiting(self, txid: Txid) -> WaitingTransaction:
         try:
-            return frozenset(map(Txid.from_hex, texts))
-        except HashError as error:
-            raise MalformedReplyError(self._calls.url, f"getrawmempool: {error}") from None
+            entry = await self._calls.call(answers.MempoolEntry, "getmempoolentry", str(txid))
+        except RpcRefusedError as error:
+            raise _no_transaction(error, txid) from None
+        return WaitingTransaction(
+            txid=txid,
+            vsize=entry.vsize,
+            fee_sat=self._amount_sat(entry.fees.base),
+            entered_unix_s=entry.time,
+            height=entry.height,
+            ancestor_count=entry.ancestorcount,
+            ancestor_vsize=entry.ancestorsize,
+            ancestor_fee_sat=self._amount_sat(entry.fees.ancestor),
+            descendant_count=entry.descendantcount,
+            descendant_vsize=entry.descendantsize,
+            descendant_fee_sat=self._amount_sat(entry.fees.descendant),
+        )
+
+    async def unspent_of(self, script_pubkey: bytes) -> list[UnspentOutput]:
+        objects = [f"raw({script_pubkey.hex()})"]
+        scan = await self._calls.call(
+            answers.Scan, "scantxoutset", "start", objects, timeout_s=SCAN_TIMEOUT_S
+        )
+        found = [
+            UnspentOutput(
+                Outpoint(self._txid(one.txid), one.vout),
+                self._amount_sat(one.amount),
+                one.height,
+                one.coinbase,
+            )
+            for one in scan.unspents
+        ]
+        return sorted(found, key=lambda one: (one.height, one.outpoint))
+
+    async def mempool_txids(self) -> frozenset[Txid]:
+        return frozenset(map(self._txid, await self._calls.call(list[str], "getrawmempool")))
 
     async def utxo(self, outpoint: Outpoint, *, include_mempool: bool = True) -> Utxo | None:
         found = await self._calls.call_optional(
-            _TxOut, "gettxout", str(outpoint.txid), outpoint.index, include_mempool
+            answers.TxOut, "gettxout", str(outpoint.txid), outpoint.index, include_mempool
         )
         if found is None:
             return None
@@ -231,7 +239,7 @@ class CoreBitcoinRpc:
         return Utxo(amount_sat, self._bytes(found.script.hex), found.coinbase, found.confirmations)
 
     async def estimate_feerate(self, target_blocks: int) -> int | None:
-        estimate = await self._calls.call(_Estimate, "estimatesmartfee", target_blocks)
+        estimate = await self._calls.call(answers.Estimate, "estimatesmartfee", target_blocks)
         if estimate.feerate is None or estimate.feerate <= 0:
             return None
         sat_per_kvb = self._amount_sat(estimate.feerate)
@@ -258,6 +266,12 @@ class CoreBitcoinRpc:
         except HashError as error:
             raise MalformedReplyError(self._calls.url, str(error)) from None
 
+    def _txid(self, text: str) -> Txid:
+        try:
+            return Txid.from_hex(text)
+        except HashError as error:
+            raise MalformedReplyError(self._calls.url, str(error)) from None
+
     def _bytes(self, text: str) -> bytes:
         try:
             return bytes.fromhex(text)
@@ -270,7 +284,7 @@ class CoreBitcoinRpc:
         except AmountError as error:
             raise MalformedReplyError(self._calls.url, str(error)) from None
 
-    def _header(self, found: _Header) -> BlockHeader:
+    def _header(self, found: answers.Header) -> BlockHeader:
         try:
             return BlockHeader(
                 found.version,
@@ -298,6 +312,10 @@ def _parse_block(text: str) -> Block:
     if block_merkle_root(block.transactions) != block.header.merkle_root:
         raise MalformedBlockError("the block", "its transactions are not those of its header")
     return block
+
+
+def _no_transaction(error: RpcRefusedError, txid: Txid) -> Exception:
+    return TransactionNotFoundError(str(txid)) if error.args[2] == INVALID_ADDRESS_OR_KEY else error
 
 
 def _not_found(error: RpcRefusedError, block: str) -> Exception:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from coincurve import PublicKey
 
+from anya_actors.adapters.memory.relatives import ancestors, descendants
 from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.coin import Coin
@@ -29,15 +30,19 @@ from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sig
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.domain.machine import NotSupportedError
 from anya_actors.ports.bitcoin_rpc import (
+    Acceptance,
     BlockNotFoundError,
     BroadcastRejectedError,
     ChainInfo,
     FoundHeader,
     FoundTransaction,
+    MempoolInfo,
     NodeUnreachableError,
     RpcRefusedError,
     TransactionNotFoundError,
+    UnspentOutput,
     Utxo,
+    WaitingTransaction,
 )
 
 _NOWHERE = p2wpkh_script(bytes(20))
@@ -188,6 +193,43 @@ class MemoryBitcoinNode:
         self.taken.append(transaction.txid)
         self._answer()
 
+    async def test_acceptance(self, transaction: Transaction) -> Acceptance:
+        await self._reach()
+        if transaction.txid in self._mempool:
+            raise BroadcastRejectedError(str(transaction.txid), "txn-already-in-mempool")
+        try:
+            self._judge(transaction)
+        except RejectedTransactionError as rejection:
+            raise BroadcastRejectedError(str(transaction.txid), rejection.reason) from None
+        return Acceptance(self._fee_sat(transaction), transaction.vsize)
+
+    async def mempool_info(self) -> MempoolInfo:
+        await self._reach()
+        waiting = self._mempool.values()
+        vsize = sum(transaction.vsize for transaction in waiting)
+        return MempoolInfo(len(self._mempool), vsize, sum(map(self._fee_sat, waiting)), 1000)
+
+    async def waiting(self, txid: Txid) -> WaitingTransaction:
+        await self._reach()
+        if txid not in self._mempool:
+            raise TransactionNotFoundError(str(txid))
+        lines = ancestors(self._mempool, txid), descendants(self._mempool, txid)
+        sums = [(len(one), sum(tx.vsize for tx in one), sum(map(self._fee_sat, one))) for one in lines]
+        transaction = self._mempool[txid]
+        fee_sat = self._fee_sat(transaction)
+        return WaitingTransaction(
+            txid, transaction.vsize, fee_sat, _START_UNIX_S, self.height, *sums[0], *sums[1]
+        )
+
+    async def unspent_of(self, script_pubkey: bytes) -> list[UnspentOutput]:
+        await self._reach()
+        found = [
+            UnspentOutput(outpoint, coin.amount_sat, coin.height, coin.is_coinbase)
+            for outpoint, coin in self._utxos.items()
+            if coin.script_pubkey == script_pubkey
+        ]
+        return sorted(found, key=lambda one: (one.height, one.outpoint))
+
     async def mempool_txids(self) -> frozenset[Txid]:
         await self._reach()
         return frozenset(self._mempool)
@@ -315,6 +357,10 @@ class MemoryBitcoinNode:
             return
         if any(Outpoint(txid, index) in self._utxos for index in range(len(transaction.outputs))):
             return
+        self._judge(transaction)
+        self._mempool[txid] = transaction
+
+    def _judge(self, transaction: Transaction) -> None:
         taken = self._mempool_spends()
         for index, one in enumerate(transaction.inputs):
             coin = self._coin_of(one.prevout)
@@ -330,7 +376,6 @@ class MemoryBitcoinNode:
             raise RejectedTransactionError("bad-txns-in-belowout")
         if fee_sat < transaction.vsize:
             raise RejectedTransactionError("min relay fee not met")
-        self._mempool[txid] = transaction
 
 
 def _verify_p2wpkh(transaction: Transaction, index: int, coin: Coin) -> None:

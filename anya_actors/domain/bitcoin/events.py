@@ -29,15 +29,20 @@ class BitcoinWalletCreated(SystemEvent, frozen=True):
 
 
 class BitcoinTransactionSeen(SystemEvent, frozen=True):
-    """A transaction that pays the wallet waits in the mempool, or came unannounced in a block."""
+    """A transaction that pays the wallet waits in the mempool, or came unannounced in a block.
+
+    These three events tell of a wallet or, with ``wallet`` empty, of a subscription.
+    """
 
     wallet: str
     txid: str
     received_sat: int
+    subscription: str = ""
 
 
 class BitcoinTransactionConfirmed(SystemEvent, frozen=True):
-    """A block holds a transaction that pays the wallet or spends from it."""
+    """A block holds a transaction that pays the wallet or spends from it; for a subscription, with as
+    many confirmations as it asked for."""
 
     wallet: str
     txid: str
@@ -45,6 +50,8 @@ class BitcoinTransactionConfirmed(SystemEvent, frozen=True):
     block_hash: str
     received_sat: int
     spent_sat: int
+    subscription: str = ""
+    confirmations: int = 1
 
 
 class BitcoinTransactionReorged(SystemEvent, frozen=True):
@@ -53,6 +60,7 @@ class BitcoinTransactionReorged(SystemEvent, frozen=True):
     wallet: str
     txid: str
     height: int
+    subscription: str = ""
 
 
 class BitcoinPaymentRequested(SystemEvent, frozen=True):

@@ -1,7 +1,7 @@
 """The whole machine of the ``bitcoin`` actor: which event may happen to which kind of state.
 
-A key is ``chain``, ``wallet/<name>`` or ``generation/<tag>``; nothing is there until its first
-event.
+A key is ``chain``, ``subscriptions``, ``wallet/<name>`` or ``generation/<tag>``; nothing is there
+until its first event.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from anya_actors.domain.bitcoin import generation, payment, wallet, wallet_blocks
+from anya_actors.domain.bitcoin import generation, payment, subscriptions, wallet, wallet_blocks
 from anya_actors.domain.bitcoin.chain_follower import (
     ChainConnected,
     ChainDisconnected,
@@ -25,7 +25,14 @@ from anya_actors.domain.bitcoin.chain_follower import (
 from anya_actors.domain.bitcoin.events import BitcoinSystemEvent
 from anya_actors.domain.bitcoin.generation import Generation
 from anya_actors.domain.bitcoin.payment import BroadcastPayment, SignPayment
-from anya_actors.domain.bitcoin.views import AddressView, GenerationView, PaymentView, WalletView
+from anya_actors.domain.bitcoin.subscriptions import Watchlist
+from anya_actors.domain.bitcoin.views import (
+    AddressView,
+    GenerationView,
+    PaymentView,
+    SubscriptionView,
+    WalletView,
+)
 from anya_actors.domain.bitcoin.wallet import Wallet
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.machine import Command, Event, IllegalTransitionError, Step, SystemEvent
@@ -35,8 +42,8 @@ class Nothing(msgspec.Struct, frozen=True, tag=True):
     """A key before its first event."""
 
 
-BitcoinState = Nothing | FollowedChain | Wallet | Generation
-BitcoinAnswer = WalletView | AddressView | PaymentView | GenerationView | None
+BitcoinState = Nothing | FollowedChain | Wallet | Generation | Watchlist
+BitcoinAnswer = WalletView | AddressView | PaymentView | GenerationView | SubscriptionView | None
 
 STATE: Final[Schema[BitcoinState]] = Schema("bitcoin state", BitcoinState)
 COMMAND: Final[Schema[Command]] = Schema("bitcoin command", SignPayment | BroadcastPayment)
@@ -71,6 +78,13 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (Generation, generation.GenerationBegun): generation.begin_again,
     (Generation, generation.GenerationFinished): generation.finish,
     (Generation, generation.GenerationFailed): generation.fail,
+    (Nothing, subscriptions.WatchlistBegun): lambda _, event: subscriptions.begin(event),
+    (Watchlist, subscriptions.SubscriptionAdded): subscriptions.add,
+    (Watchlist, subscriptions.SubscriptionRemoved): subscriptions.remove,
+    (Watchlist, subscriptions.WatchedBlocksConnected): subscriptions.connect_blocks,
+    (Watchlist, subscriptions.WatchedBlocksDisconnected): subscriptions.disconnect_blocks,
+    (Watchlist, subscriptions.WatchedTransactionsSeen): subscriptions.see_transactions,
+    (Watchlist, subscriptions.WatchlistRemembered): subscriptions.remember,
 }
 
 
@@ -95,6 +109,9 @@ def answer(state: BitcoinState, event: Event) -> BitcoinAnswer:
             return wallet.address_view_of(state, event.key)
         case Wallet(), wallet.PaymentRequested():
             return payment.view_of(event.payment, state.cursor.height)
+        case Watchlist(), subscriptions.SubscriptionAdded():
+            added = state.find(event.subscription.subscription_id)
+            return subscriptions.view_of(state, added)
         case Generation(), _:
             return generation.view_of(state)
         case _:

@@ -133,3 +133,98 @@ class GenerationView(msgspec.Struct, frozen=True, tag=True):
     address: str
     blocks: int
     block_hashes: tuple[str, ...] | None
+
+
+class SightingView(msgspec.Struct, frozen=True):
+    """A transaction that a subscription is about; ``confirmed`` when it has as many as were asked for."""
+
+    txid: str
+    received_sat: int
+    height: int | None
+    confirmations: int
+    confirmed: bool
+
+
+class SubscriptionView(msgspec.Struct, frozen=True, tag=True):
+    """Somebody waits for a transaction; ``value`` is a txid, a script in hex, or ``txid:index``."""
+
+    subscription_id: str
+    subject: str
+    value: str
+    confirmations: int
+    created_unix_ms: int
+    synced_height: int
+    sightings: tuple[SightingView, ...]
+
+
+class MempoolView(msgspec.Struct, frozen=True):
+    """The node's mempool; ``min_feerate_sat_per_kvb`` is what it takes to get in."""
+
+    count: int
+    vsize: int
+    total_fee_sat: int
+    min_feerate_sat_per_kvb: int
+
+
+class WaitingView(msgspec.Struct, frozen=True):
+    """A transaction of the mempool; its ancestors and descendants include itself."""
+
+    txid: str
+    vsize: int
+    fee_sat: int
+    entered_unix_s: int
+    height: int
+    ancestor_count: int
+    ancestor_vsize: int
+    ancestor_fee_sat: int
+    descendant_count: int
+    descendant_vsize: int
+    descendant_fee_sat: int
+
+
+class FeerateView(msgspec.Struct, frozen=True):
+    """What it takes to confirm within so many blocks; None where the node cannot say."""
+
+    blocks: int
+    feerate_sat_per_vb: int | None
+
+
+class FeeratesView(msgspec.Struct, frozen=True):
+    """The node's estimates, soonest first."""
+
+    estimates: tuple[FeerateView, ...]
+
+
+class UnspentView(msgspec.Struct, frozen=True):
+    """An unspent output; ``height`` is None while it waits in the mempool."""
+
+    txid: str
+    index: int
+    amount_sat: int
+    height: int | None
+    coinbase: bool
+
+
+class BroadcastView(msgspec.Struct, frozen=True):
+    """A transaction that the node has taken."""
+
+    txid: str
+    wtxid: str
+    vsize: int
+
+
+class ProofView(msgspec.Struct, frozen=True):
+    """A transaction proved to be in a block of the active chain.
+
+    ``branch`` are the siblings from the transaction up to the root, as text in reversed order like
+    txids; ``proof`` is all of it with the coinbase's branch, in this platform's own encoding.
+    """
+
+    txid: str
+    block_hash: str
+    height: int
+    confirmations: int
+    index: int
+    header: str
+    branch: tuple[str, ...]
+    proof: str

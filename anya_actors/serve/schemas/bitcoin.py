@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import Path
 from pydantic import Field
@@ -46,3 +46,33 @@ class NewBlocks(Body):
 
     address: str = Field(min_length=1, max_length=128)
     blocks: int = Field(ge=1, le=1000)
+
+
+SubscriptionId = Annotated[str, Path(pattern=r"^[0-9a-f]{24}$", description="Subscription id")]
+OutputIndex = Annotated[int, Path(ge=0, le=0xFFFFFFFE, description="Place among the outputs")]
+Address = Annotated[str, Path(min_length=1, max_length=128, description="Base58 or bech32(m) address")]
+
+
+class RawTransaction(Body):
+    """A signed transaction for the node."""
+
+    hex: str = Field(min_length=2, max_length=800_000, description="The transaction, hexadecimal")
+    max_fee_sat: int | None = Field(
+        None, ge=0, le=MAX_MONEY_SAT, description="Do not send one that pays a higher fee; needed on mainnet"
+    )
+
+
+class Proof(Body):
+    """A proof of inclusion, as `GET …/transactions/{txid}/proof` gives it."""
+
+    proof: str = Field(min_length=2, max_length=1_000_000, description="Hexadecimal")
+
+
+class NewSubscription(Body):
+    """Whom to wait for. Events on the bus carry the subscription's id."""
+
+    subject: Literal["transaction", "address", "script", "outpoint"]
+    value: str = Field(
+        min_length=1, max_length=20_000, description="A txid, an address, a script in hex, or txid:index"
+    )
+    confirmations: int = Field(1, ge=1, le=144, description="When to tell that it is confirmed")

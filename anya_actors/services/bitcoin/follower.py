@@ -18,21 +18,16 @@ import structlog
 from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.chain_follower import (
     RETAINED_BLOCKS,
-    ChainConnected,
     ChainCursor,
-    ChainDisconnected,
     ChainFollowed,
-    ChainRemembered,
     ReorgTooDeepError,
-    block_ref,
 )
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.payment import PaymentVanished, Phase
+from anya_actors.domain.bitcoin.subscriptions import WatchedTransactionsSeen, Watcher
 from anya_actors.domain.bitcoin.transaction import Transaction
 from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet
 from anya_actors.domain.bitcoin.wallet_blocks import (
-    BlocksConnected,
-    BlocksDisconnected,
     Scanner,
     TransactionsSeen,
     TransactionsVanished,
@@ -45,8 +40,9 @@ from anya_actors.ports.bitcoin_rpc import (
 )
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.state_store import FencedError
-from anya_actors.services.bitcoin.ledger import CHAIN_KEY, Ledger, wallet_key
+from anya_actors.services.bitcoin.ledger import CHAIN_KEY, SUBSCRIPTIONS_KEY, Ledger, wallet_key
 from anya_actors.services.bitcoin.settings import BitcoinSettings
+from anya_actors.services.bitcoin.tracks import ChainTrack, SubscriptionsTrack, Track, WalletTrack
 
 BATCH_BLOCKS: Final = 64
 BATCH_BYTES: Final = 1_000_000
@@ -96,6 +92,10 @@ class Follower:
         """Look at the node now instead of at the next interval."""
         self._mempool_due_s = 0.0
         self._wake.set()
+
+    def look_again(self) -> None:
+        """Forget what of the mempool was looked at: someone new wants to know of it."""
+        self._seen.clear()
 
     async def close(self) -> None:
         if self._loop is not None:
@@ -156,32 +156,35 @@ class Follower:
             if info.chain != self._settings.network.core_name:
                 raise WrongChainError(info.chain, self._settings.network.core_name)
             names = await self._ledger.wallet_names()
-            for key in (*map(wallet_key, names), CHAIN_KEY):
-                await self._follow_key(key, info)
-            if mempool and names:
+            for track in await self._tracks(names):
+                await self._follow_track(track, info)
+            if mempool:
                 await self._watch_mempool(names, info)
 
-    async def _follow_key(self, key: str, info: ChainInfo) -> None:
+    async def _tracks(self, names: list[str]) -> list[Track]:
+        tracks: list[Track] = [WalletTrack(self._ledger, name) for name in names]
+        if await self._ledger.watchlist() is not None:
+            tracks.append(SubscriptionsTrack(self._ledger))
+        return [*tracks, ChainTrack(self._ledger)]
+
+    async def _follow_track(self, track: Track, info: ChainInfo) -> None:
         # One wallet that cannot follow must not keep the others from it.
         try:
-            await self._sync(key, info)
+            await self._sync(track, info)
         except ReorgTooDeepError as error:
-            self._trouble(key, error)
+            self._trouble(track.key, error)
         else:
-            self._trouble(key, None)
+            self._trouble(track.key, None)
 
-    async def _sync(self, key: str, info: ChainInfo) -> None:
-        if key == CHAIN_KEY and await self._ledger.chain() is None:
+    async def _sync(self, track: Track, info: ChainInfo) -> None:
+        if track.key == CHAIN_KEY and await self._ledger.chain() is None:
             await self._meet_chain(info)
         for _ in range(_MAX_ROUNDS):
-            cursor, count = await self._ledger.cursor(key)
+            cursor, _ = await self._ledger.cursor(track.key)
             if cursor.tip_hash == info.best_hash or _is_catching_up(info, cursor):
                 return
-            fork_height = await self._fork_height(key, cursor, info)
-            cursor, count = await self._ledger.cursor(key)
-            if fork_height < cursor.height:
-                await self._disconnect(key, cursor.above(fork_height), count)
-            await self._connect_up_to(key, info.height)
+            await self._leave_fork(track, await self._fork_height(track, cursor, info))
+            await self._connect_up_to(track, info.height)
             info = await self._rpc.chain_info()
 
     async def _meet_chain(self, info: ChainInfo) -> None:
@@ -194,12 +197,12 @@ class Follower:
             CHAIN_KEY, ChainFollowed(cursor), message_id=f"follow/{CHAIN_KEY}/met"
         )
 
-    async def _fork_height(self, key: str, cursor: ChainCursor, info: ChainInfo) -> int:
+    async def _fork_height(self, track: Track, cursor: ChainCursor, info: ChainInfo) -> int:
         """The greatest height at which the node's chain and ours agree."""
         above, step = min(cursor.height, info.height) + 1, 1
         while above > 0:
             if above <= cursor.oldest_height:
-                cursor = await self._remember(key, cursor)
+                cursor = await self._remember(track, cursor)
             below = max(cursor.oldest_height, above - step)
             theirs = await self._rpc.block_hashes(range(below, above))
             for at in range(len(theirs) - 1, -1, -1):
@@ -208,10 +211,8 @@ class Follower:
             above, step = below, min(2 * step, RETAINED_BLOCKS)
         raise ReorgTooDeepError(0)
 
-    async def _remember(self, key: str, cursor: ChainCursor) -> ChainCursor:
+    async def _remember(self, track: Track, cursor: ChainCursor) -> ChainCursor:
         """Ask the node for the ancestors of our oldest block; each hash vouches for the next one down."""
-        if key != CHAIN_KEY or cursor.oldest_height == 0:
-            raise ReorgTooDeepError(cursor.oldest_height)
         oldest, older = BlockHash(cursor.hashes[0]), []
         try:
             for _ in range(min(RETAINED_BLOCKS, cursor.oldest_height)):
@@ -219,42 +220,25 @@ class Follower:
                 older.append(bytes(oldest))
         except BlockNotFoundError:
             raise ReorgTooDeepError(cursor.oldest_height) from None
-        _, count = await self._ledger.cursor(key)
-        await self._ledger.follow(key, ChainRemembered(tuple(reversed(older))), count)
-        longer, _ = await self._ledger.cursor(key)
+        _, count = await self._ledger.cursor(track.key)
+        await self._ledger.follow(track.key, track.remembered(tuple(reversed(older))), count)
+        longer, _ = await self._ledger.cursor(track.key)
         return longer
 
-    async def _disconnect(self, key: str, hashes: tuple[BlockHash, ...], count: int) -> None:
-        gone = tuple(bytes(block_hash) for block_hash in hashes)
-        event = ChainDisconnected(gone) if key == CHAIN_KEY else BlocksDisconnected(gone)
-        await self._ledger.follow(key, event, count)
-        self._seen.clear()  # what these blocks held may wait in the mempool again
+    async def _leave_fork(self, track: Track, fork_height: int) -> None:
+        cursor, count = await self._ledger.cursor(track.key)
+        if fork_height < cursor.height:
+            gone = tuple(bytes(block_hash) for block_hash in cursor.above(fork_height))
+            await self._ledger.follow(track.key, track.disconnected(gone), count)
+            self._seen.clear()  # what these blocks held may wait in the mempool again
 
-    async def _connect_up_to(self, key: str, height: int) -> None:
+    async def _connect_up_to(self, track: Track, height: int) -> None:
         while True:
-            cursor, _ = await self._ledger.cursor(key)
+            cursor, _ = await self._ledger.cursor(track.key)
             blocks = await self._read_blocks(cursor, height)
             if not blocks:
                 return
-            if key == CHAIN_KEY:
-                refs = tuple(block_ref(block, at) for at, block in enumerate(blocks, cursor.height + 1))
-                _, count = await self._ledger.cursor(key)
-                await self._ledger.follow(key, ChainConnected(refs), count)
-            else:
-                await self._connect_wallet(key, blocks)
-
-    async def _connect_wallet(self, key: str, blocks: list[Block]) -> None:
-        name = key.partition("/")[2]
-        # Scanned with the keys that the wallet has at the moment of the commit: an address told to
-        # someone a moment ago may already be paid in these blocks.
-        async with self._ledger.locks(key):
-            wallet = await self._ledger.wallet(name)
-            scanner = Scanner(wallet)
-            scanned = tuple(
-                scanner.scan_block(block, height)
-                for height, block in enumerate(blocks, wallet.cursor.height + 1)
-            )
-            await self._ledger.follow(key, BlocksConnected(scanned), wallet.follow_count)
+            await track.connect(blocks)
 
     async def _read_blocks(self, cursor: ChainCursor, height: int) -> list[Block]:
         """The next blocks on the cursor; none when the node's chain has turned away from it."""
@@ -288,11 +272,15 @@ class Follower:
 
     async def _watch_mempool(self, names: list[str], info: ChainInfo) -> None:
         self._mempool_due_s = self._clock.monotonic_s() + self._settings.mempool_interval_s
+        watchlist = await self._ledger.watchlist()
+        if not names and (watchlist is None or not watchlist.subscriptions):
+            return
         # Only what a node had before this look can be missing from it.
         broadcast = await self._broadcast_payments()
         txids = await self._rpc.mempool_txids()
         self._seen &= txids
         fresh = await self._read_fresh(txids)
+        await self._tell_subscribers(fresh)
         settled = (await self._rpc.chain_info()).best_hash == info.best_hash
         for name in names:
             async with self._ledger.locks(wallet_key(name)):
@@ -303,6 +291,14 @@ class Follower:
                 if settled and wallet.cursor.tip_hash == info.best_hash:
                     await self._tell_vanished(wallet, txids, broadcast)
         self._seen.update(transaction.txid for transaction in fresh)
+
+    async def _tell_subscribers(self, fresh: list[Transaction]) -> None:
+        async with self._ledger.locks(SUBSCRIPTIONS_KEY):
+            watchlist = await self._ledger.watchlist()
+            found = () if watchlist is None else Watcher(watchlist).find(fresh)
+            if watchlist is not None and found:
+                event = WatchedTransactionsSeen(found)
+                await self._ledger.follow(SUBSCRIPTIONS_KEY, event, watchlist.follow_count)
 
     async def _read_fresh(self, txids: frozenset[Txid]) -> list[Transaction]:
         unknown = list(islice(sorted(txids - self._seen), MEMPOOL_READS))

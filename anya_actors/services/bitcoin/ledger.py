@@ -8,12 +8,14 @@ from anya_actors.domain.bitcoin import rules
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor, FollowedChain
 from anya_actors.domain.bitcoin.generation import Generation
 from anya_actors.domain.bitcoin.rules import BitcoinAnswer, BitcoinState
+from anya_actors.domain.bitcoin.subscriptions import Watchlist
 from anya_actors.domain.bitcoin.wallet import UnknownWalletError, Wallet
 from anya_actors.domain.machine import Event
 from anya_actors.services.bitcoin.locks import KeyLocks
 from anya_actors.services.durable import DurableEngine, Rules
 
 CHAIN_KEY: Final = "chain"
+SUBSCRIPTIONS_KEY: Final = "subscriptions"
 _WALLET_PREFIX: Final = "wallet/"
 
 BitcoinEngine = DurableEngine[BitcoinState, BitcoinAnswer]
@@ -62,6 +64,11 @@ class Ledger:
         state = await self.engine.load(CHAIN_KEY)
         return state if isinstance(state, FollowedChain) else None
 
+    async def watchlist(self) -> Watchlist | None:
+        """Every subscription, None before there was one."""
+        state = await self.engine.load(SUBSCRIPTIONS_KEY)
+        return state if isinstance(state, Watchlist) else None
+
     async def generation(self, tag: str) -> Generation | None:
         state = await self.engine.load(f"generation/{tag}")
         return state if isinstance(state, Generation) else None
@@ -69,7 +76,7 @@ class Ledger:
     async def cursor(self, key: str) -> tuple[ChainCursor, int]:
         """Where this key's follower stands, and the number of its next change."""
         state = await self.engine.load(key)
-        if not isinstance(state, FollowedChain | Wallet):
+        if not isinstance(state, FollowedChain | Wallet | Watchlist):
             raise UnknownWalletError(key)
         return state.cursor, state.follow_count
 

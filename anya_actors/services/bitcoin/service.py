@@ -2,7 +2,8 @@
 
 What it promises: an acknowledged payment is made exactly once, whatever crashes when, unless it
 ends rejected or conflicted, which its phase says. A wallet's balance is what the node's active
-chain says, through any reorganisation of fewer than ``RETAINED_BLOCKS`` blocks.
+chain says, through any reorganisation of fewer than ``RETAINED_BLOCKS`` blocks. What only asks the
+node stands in ``node_queries``, who waits for what in ``subscriptions``.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ from anya_actors.services.bitcoin.chain_views import block_view, tip_view, trans
 from anya_actors.services.bitcoin.follower import Follower
 from anya_actors.services.bitcoin.ledger import BITCOIN_RULES, BitcoinEngine, Ledger, wallet_key
 from anya_actors.services.bitcoin.mining import Miner
+from anya_actors.services.bitcoin.node_queries import NodeQueries
 from anya_actors.services.bitcoin.performer import Performer
 from anya_actors.services.bitcoin.settings import REGTEST_FEERATE_SAT_PER_VB, BitcoinSettings
+from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
 from anya_actors.services.durable import IdempotencyConflictError
 
@@ -110,6 +113,8 @@ class BitcoinService:
         self._follower = Follower(self._ledger, rpc, clock, self._settings)
         self._performer = Performer(self._ledger, rpc, signer, self._follower)
         self._miner = Miner(self._ledger, rpc, self._follower, self._settings.network)
+        self.node = NodeQueries(rpc, self._follower, self._settings)
+        self.subscriptions = Subscriptions(self._ledger, rpc, self._follower, clock, self._settings.network)
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def test_help_names_every_command(
 ) -> None:
     code, out, _ = anya(capsys, monkeypatch, "--help")
     assert code == 0
-    for command in ("up", "down", "status", "token", "demo", "doctor"):
+    for command in ("up", "down", "status", "token", "demo", "doctor", "bitcoin"):
         assert f"\n  {command} " in out
 
 

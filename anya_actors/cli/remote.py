@@ -1,0 +1,68 @@
+"""What commands ask a running platform; what that needs is imported when one runs."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anya_actors.cli.options import settings_of
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The platform of a data directory, and how its answers are printed."""
+
+    data_dir: Path | None
+    config: Path | None
+    as_json_lines: bool
+
+    def show(self, path: str) -> None:
+        """Print what GET answers."""
+        from anya_actors.cli.api_client import admin_client
+        from anya_actors.cli.show import show_one
+
+        with admin_client(settings_of(self.data_dir, self.config)) as client:
+            show_one(client.get(path), as_json_lines=self.as_json_lines)
+
+    def show_items(self, path: str, columns: Sequence[str], **query: Any) -> None:
+        """Print a list that comes in pages."""
+        from anya_actors.cli.api_client import admin_client
+        from anya_actors.cli.show import every_item, show_many
+
+        with admin_client(settings_of(self.data_dir, self.config)) as client:
+            show_many(every_item(client, path, **query), columns, as_json_lines=self.as_json_lines)
+
+    def show_part(self, answer: Any, columns: Sequence[str]) -> None:
+        """Print a list that is part of an answer."""
+        from anya_actors.cli.show import show_many
+
+        show_many(answer, columns, as_json_lines=self.as_json_lines)
+
+    def get(self, path: str) -> Any:
+        """What GET answers."""
+        from anya_actors.cli.api_client import admin_client
+
+        with admin_client(settings_of(self.data_dir, self.config)) as client:
+            return client.get(path)
+
+    def post(self, path: str, body: object, *, idempotency_key: str | None = None) -> Any:
+        """What POST answers."""
+        from anya_actors.cli.api_client import admin_client
+
+        with admin_client(settings_of(self.data_dir, self.config)) as client:
+            return client.post(path, body, idempotency_key=idempotency_key or uuid.uuid4().hex)
+
+    def post_and_show(self, path: str, body: object, *, idempotency_key: str | None = None) -> None:
+        """Print what POST answers."""
+        from anya_actors.cli.show import show_one
+
+        show_one(self.post(path, body, idempotency_key=idempotency_key), as_json_lines=self.as_json_lines)
+
+
+def argument_or_stdin(text: str) -> str:
+    """The argument itself, or standard input where it is ``-``."""
+    return sys.stdin.read().strip() if text == "-" else text
