@@ -242,7 +242,6 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "insufficient-funds": 409,
         "coin-not-spendable": 409,
         "generation-outcome-unknown": 409,
-        "musig2-nonce-used": 409,
         "psbt-state": 409,
         "body-too-large": 413,
         "unsupported-media-type": 415,
