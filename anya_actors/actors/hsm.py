@@ -29,6 +29,26 @@ class HsmActor(DurableActor[HsmService]):
         return await self.service.create_key(name, key_type, owner, operations, policy, message_id=message_id)
 
     @served
+    async def transport_key(self) -> bytes:
+        return await self.service.transport_key()
+
+    @served
+    async def import_key(
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        box: bytes,
+        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
+        policy: KeyPolicy = NO_POLICY,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        return await self.service.import_key(
+            name, key_type, owner, box, operations, policy, message_id=message_id
+        )
+
+    @served
     async def keys(self, owner: str | None = None) -> list[KeyView]:
         return await self.service.keys(owner)
 

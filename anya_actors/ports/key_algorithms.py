@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
+from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.musig2 import Session
 from anya_actors.domain.keys.musig2_signing import SecretNonce
 from anya_actors.domain.keys.operations import KeyPath, SignRequest
@@ -77,6 +78,9 @@ class KeyAlgorithms(Protocol):
 
     def generate(self, key_type: str) -> Secret:
         """A new private key, uniform over the valid ones: 32 bytes, or a BIP32 node of 73."""
+
+    def read(self, key_type: str, material: KeyMaterial) -> Secret:
+        """A private key from outside, as `generate` would give it. Raises `InvalidInputError`."""
 
     def load(self, key_type: str, private_key: Secret) -> SigningKey:
         """Make a private key ready for signing. Raises `InvalidInputError` if it is out of range."""

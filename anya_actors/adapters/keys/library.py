@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from anya_actors.adapters.keys import bip32, ed25519, secp256k1
+from anya_actors.adapters.keys import bip32, ed25519, secp256k1, written
+from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.algorithms import check_key_type
 from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import SigningKey
 from anya_actors.ports.randomness import Randomness
 
@@ -28,6 +30,17 @@ class LibraryKeyAlgorithms:
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.generate(self._randomness)
         return ed25519.generate(self._randomness)
+
+    def read(self, key_type: str, material: KeyMaterial) -> Secret:
+        """A private key from outside; raises `InvalidInputError` for one that cannot be."""
+        check_key_type(key_type)
+        if key_type == bip32.KEY_TYPE:
+            return written.read_bip32(material)
+        if material.form != "raw":
+            raise InvalidInputError("form", f"a {key_type} key is imported as its raw bytes")
+        private_key = Secret(material.data)
+        self.load(key_type, private_key).wipe()
+        return private_key
 
     def load(self, key_type: str, private_key: Secret) -> SigningKey:
         """Make a private key ready for signing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.machine import KEY_PREFIX, key_of
+from anya_actors.domain.hsm.material import unpack_material
 from anya_actors.domain.hsm.parcel import ParcelKey
 from anya_actors.domain.hsm.slots import (
     DEFAULT_OPERATIONS,
@@ -20,7 +21,9 @@ from anya_actors.domain.hsm.slots import (
 )
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.ports.sealing import Recipient, UnopenableError
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.self_test import check_pair
 from anya_actors.services.hsm.vault import Vault
@@ -29,7 +32,10 @@ from anya_actors.services.hsm.vault import Vault
 class KeyRing:
     """Every key slot of the HSM, with the vault that opens them."""
 
-    def __init__(self, records: AuditedRecords, algorithms: KeyAlgorithms, vault: Vault) -> None:
+    def __init__(
+        self, records: AuditedRecords, algorithms: KeyAlgorithms, vault: Vault, transport: Recipient
+    ) -> None:
+        self._transport = transport
         self._records = records
         self._algorithms = algorithms
         self._vault = vault
@@ -47,6 +53,26 @@ class KeyRing:
                     key_of(plan.name), event, message_id=message_id, request=request
                 )
         return _key_view(view)
+
+    async def take_in(self, plan: KeyPlan, box: bytes, message_id: str) -> KeyView:
+        """Take in a key that was sealed to this process, once per message id."""
+        async with self._records.refusals("import-key", plan.owner, plan.name):
+            plan = check_plan(plan)
+            # Not the box: sealed again, the same key has another one.
+            request = ("import", plan.key_type, plan.owner, plan.operations, plan.policy)
+            view = await self._records.answered(key_of(plan.name), message_id, request)
+            if view is None:
+                with self._opened(plan.key_type, box) as private_key:
+                    event = self._creation(plan, private_key, "import-key")
+                view = await self._records.change(
+                    key_of(plan.name), event, message_id=message_id, request=request
+                )
+        return _key_view(view)
+
+    @property
+    def transport_key(self) -> bytes:
+        """The X25519 key of this process, to seal imported keys to; a restart draws another."""
+        return self._transport.public_key
 
     async def views(self, owner: str | None) -> list[KeyView]:
         """The keys of one owner, or all, by name."""
@@ -116,6 +142,14 @@ class KeyRing:
                 private_key.reveal(),
                 slot.policy,
             )
+
+    def _opened(self, key_type: str, box: bytes) -> Secret:
+        try:
+            with self._transport.open(box) as packed:
+                material = unpack_material(packed)
+        except UnopenableError:
+            raise InvalidInputError("box", "it does not open: seal it to the present transport key") from None
+        return self._algorithms.read(key_type, material)
 
     def _creation(self, plan: KeyPlan, private_key: Secret, operation: str) -> KeyCreated:
         blank = KeySlot(

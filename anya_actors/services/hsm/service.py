@@ -103,7 +103,7 @@ class HsmService:
             _log.warning("hardening was refused", what=refused)
         await run_self_tests(self._algorithms, self._cipher, self._kdf)
         self._vault = await self._unseal()
-        self._ring = ring = KeyRing(self._records, self._algorithms, self._vault)
+        self._ring = ring = KeyRing(self._records, self._algorithms, self._vault, self._boxes.recipient())
         signer = ring.signing_key(await ring.platform_key(CHECKPOINT_KEY))
         await self._trail.open(signer, await self._checkpoints.stored())
         await ring.platform_key(API_KEY)
@@ -157,6 +157,28 @@ class HsmService:
         except SelfTestError as error:
             self._failure = error
             raise
+
+    async def transport_key(self) -> bytes:
+        """The X25519 key (32 bytes) that a key from outside is sealed to; another after a restart."""
+        return self._keys.transport_key
+
+    async def import_key(
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        box: bytes,
+        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
+        policy: KeyPolicy = NO_POLICY,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        """Take in a key from outside: `KeyMaterial`, packed and sealed to `transport_key`.
+
+        Raises `InvalidInputError`, also for a box that does not open, or `KeyExistsError`.
+        """
+        plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
+        return await self._keys.take_in(plan, box, message_id)
 
     async def keys(self, owner: str | None = None) -> list[KeyView]:
         """The keys of one owner, or all of them, by name."""

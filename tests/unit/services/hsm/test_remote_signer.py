@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from anya_actors.adapters.actors.signer import RemoteSigner
-from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
+from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedError, UnknownKeyError
+from anya_actors.domain.keys.operations import SignRequest
 from anya_actors.services.hsm import HsmService
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
@@ -97,3 +98,65 @@ async def test_a_new_signer_closes_what_its_dead_predecessor_left_open(
     assert foreign in await session_ids(hsm)
     assert left not in await session_ids(hsm)
     assert len(await session_ids(hsm)) == 2
+
+
+async def test_a_key_made_later_joins_the_open_session(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await signer.sign_ecdsa("a", DIGEST)
+    before = await session_ids(hsm)
+    await hsm.create_key("w", "bip32", "wallet", message_id="w")
+    await signer.sign_ecdsa("w", DIGEST, path=(1, 2))
+    await signer.sign_ecdsa("a", DIGEST)
+    assert await session_ids(hsm) == before
+    told = [(entry.operation, entry.key) for entry in await hsm.audit()]
+    assert ("extend-session", "w") in told
+    assert ("release-keys", "w") in told
+
+
+async def test_a_session_is_extended_by_keys_of_its_owner_alone(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await signer.sign_ecdsa("a", DIGEST)
+    (session_id,) = await session_ids(hsm)
+    with pytest.raises(UnknownKeyError):
+        await hsm.extend_session(session_id, ("foreign",), message_id="x")
+    with pytest.raises(SessionClosedError):
+        await hsm.extend_session("none", ("a",), message_id="y")
+    # What a session was not extended by, its process does not get, whoever asks.
+    (session,) = await hsm.sessions()
+    with pytest.raises(UnknownKeyError):
+        await bench.actors.call(session.actor, "sign", "b", DIGEST, "ecdsa-secp256k1")
+
+
+async def test_another_process_gets_no_key_of_an_extended_session(
+    bench: LocalHsm, hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await signer.sign_ecdsa("a", DIGEST)
+    (session_id,) = await session_ids(hsm)
+    await hsm.extend_session(session_id, ("b",), message_id="x")
+    with pytest.raises(SessionClosedError):
+        await hsm.release_keys(session_id, bytes(range(32)), ("b",))
+    assert await session_ids(hsm) == []
+
+
+async def test_a_batch_over_keys_and_paths_is_audited_once_for_each_key(
+    hsm: HsmService, signer: RemoteSigner
+) -> None:
+    await hsm.create_key("w", "bip32", "wallet", message_id="w")
+    requests = [SignRequest("w", DIGEST, "ecdsa-secp256k1", (0, n)) for n in range(200)]
+    await signer.sign_many([*requests, SignRequest("a", DIGEST, "ecdsa-secp256k1")])
+    signed = [(e.key, e.count, e.outcome) for e in await hsm.audit() if e.operation == "sign"]
+    assert signed == [("w", 200, "ok"), ("a", 1, "ok")]
+
+
+async def test_a_batch_with_one_foreign_key_signs_nothing(hsm: HsmService, signer: RemoteSigner) -> None:
+    requests = [SignRequest(key, DIGEST, "ecdsa-secp256k1") for key in ("a", "foreign")]
+    with pytest.raises(UnknownKeyError):
+        await signer.sign_many(requests)
+
+
+async def test_a_batch_longer_than_a_call_is_split(hsm: HsmService, signer: RemoteSigner) -> None:
+    signatures = await signer.sign_many([SignRequest("a", DIGEST, "ecdsa-secp256k1")] * 1025)
+    assert len(signatures) == 1025
+    assert [e.count for e in await hsm.audit() if e.operation == "sign"] == [1024, 1]
