@@ -33,7 +33,7 @@ class Spend(msgspec.Struct, frozen=True, gc=False):
 
 
 def scripthash(script_pubkey: bytes) -> bytes:
-    """The name of a script in the indexes: its SHA-256 (Electrum and Esplora show it reversed)."""
+    """The name of a script in the indexes: its SHA-256 (Electrum shows it reversed, Esplora does not)."""
     return hashlib.sha256(script_pubkey).digest()
 
 

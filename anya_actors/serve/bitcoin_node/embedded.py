@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +22,11 @@ from anya_actors.serve.bitcoin_rpc.context import RpcContext
 from anya_actors.serve.bitcoin_rpc.http_door import JsonRpcDoor
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
 from anya_actors.serve.bitcoin_rpc.methods import METHODS
+from anya_actors.serve.esplora.context import EsploraContext
+from anya_actors.serve.esplora.door import MAX_BODY_BYTES as ESPLORA_BODY_BYTES
+from anya_actors.serve.esplora.door import EsploraDoor
 from anya_actors.services.bitcoin_node.addresses import NodeAddresses
+from anya_actors.services.bitcoin_node.lookups import Lookups
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 
@@ -113,7 +117,14 @@ class EmbeddedNode:
         door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)
         place = await self._open(HttpServer(door.answer, ours.limits), "rpc", ours.rpc_port)
         await asyncio.to_thread(directory.write_cookie, password)
-        return NodeAddresses(bitcoin_rpc=f"http://{place}", bitcoin_cookie=str(directory.cookie.absolute()))
+        esplora = EsploraDoor(EsploraContext(node, Lookups(node), rpc.call))
+        server = HttpServer(esplora.answer, replace(ours.limits, max_body_bytes=ESPLORA_BODY_BYTES))
+        esplora_place = await self._open(server, "esplora", ours.esplora_port)
+        return NodeAddresses(
+            bitcoin_rpc=f"http://{place}",
+            bitcoin_cookie=str(directory.cookie.absolute()),
+            esplora=f"http://{esplora_place}",
+        )
 
     async def _open(self, door: Door, name: str, port: int) -> str:
         """Open a door on its TCP port, the one it had before if none is set; host and port."""

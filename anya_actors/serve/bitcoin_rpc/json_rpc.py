@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from http import HTTPStatus
@@ -126,14 +126,23 @@ class JsonRpc:
                 raise RpcError(RpcCode.INVALID_REQUEST, "Invalid Request object")
             asked = _Asked(request.get("id"), "id" in request)
             asked = replace(asked, is_second=_is_second(request))
-            result = await self._call(request, wallet)
+            name, params = _called(request)
+            result = await self._call(name, params, wallet)
         except AnyaError as error:
             refused = _as_rpc_error(error)
             return asked, asked.envelope(error=refused), refused
         return asked, asked.envelope(result=result), None
 
-    async def _call(self, request: dict[str, Any], wallet: str | None) -> Any:
-        name, params = _called(request)
+    async def call(self, name: str, params: Sequence[Any]) -> Any:
+        """One call from inside this process; raises `RpcError` with what a caller over HTTP would read."""
+        try:
+            return await self._call(name, list(params), None)
+        except RpcError:
+            raise
+        except AnyaError as error:
+            raise _as_rpc_error(error) from error
+
+    async def _call(self, name: str, params: list[Any] | dict[str, Any], wallet: str | None) -> Any:
         found = self._methods.get(name)
         if found is None:
             raise RpcError(RpcCode.METHOD_NOT_FOUND, "Method not found")
