@@ -8,7 +8,15 @@ from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
-from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
+from anya_actors.domain.hsm.views import (
+    AuditEntryView,
+    AuditProofView,
+    AuditReport,
+    CheckpointView,
+    ConsistencyProofView,
+    KeyView,
+    SessionView,
+)
 from anya_actors.services.hsm import HsmService
 
 
@@ -107,3 +115,15 @@ class HsmActor(DurableActor[HsmService]):
     @served
     async def jwks(self) -> dict[str, Any]:
         return await self.service.jwks()
+
+    @served
+    async def audit_checkpoint(self) -> CheckpointView:
+        return await self.service.audit_checkpoint()
+
+    @served
+    async def audit_inclusion(self, sequence: int) -> AuditProofView:
+        return await self.service.audit_inclusion(sequence)
+
+    @served
+    async def audit_consistency(self, entries: int) -> ConsistencyProofView:
+        return await self.service.audit_consistency(entries)

@@ -22,11 +22,13 @@ class Remote:
 
     def show(self, path: str) -> None:
         """Print what GET answers."""
-        from anya_actors.cli.api_client import admin_client
+        self.show_record(self.get(path))
+
+    def show_record(self, record: Any) -> None:
+        """Print one thing that was asked for before."""
         from anya_actors.cli.show import show_one
 
-        with admin_client(settings_of(self.data_dir, self.config)) as client:
-            show_one(client.get(path), as_json_lines=self.as_json_lines)
+        show_one(record, as_json_lines=self.as_json_lines)
 
     def show_items(self, path: str, columns: Sequence[str], **query: Any) -> None:
         """Print a list that comes in pages."""
@@ -58,9 +60,7 @@ class Remote:
 
     def post_and_show(self, path: str, body: object, *, idempotency_key: str | None = None) -> None:
         """Print what POST answers."""
-        from anya_actors.cli.show import show_one
-
-        show_one(self.post(path, body, idempotency_key=idempotency_key), as_json_lines=self.as_json_lines)
+        self.show_record(self.post(path, body, idempotency_key=idempotency_key))
 
 
 def argument_or_stdin(text: str) -> str:

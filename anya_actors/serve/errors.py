@@ -249,6 +249,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "invalid-input": 422,
         "invalid-message-id": 422,
         "invalid-signature": 422,
+        "invalid-log-proof": 422,
         "invalid-musig2-contribution": 422,
         "idempotency-conflict": 422,
         "transaction-rejected": 422,

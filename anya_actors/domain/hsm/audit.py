@@ -3,7 +3,9 @@
 An entry's hash is SHA-256 over the byte 0 and its MessagePack array without the hash itself, so
 altering, removing or reordering any entry breaks every later one. Cutting off the end leaves a
 chain that is whole: against that stands the checkpoint, which the HSM signs with its own Ed25519
-key and keeps in its state store, away from the log.
+key and keeps in its state store, away from the log. A checkpoint also signs for the root of the
+Merkle tree over the entries (``merkle_log``), so that one entry, or an older checkpoint, can be
+proved without the others.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.hsm.errors import AuditBrokenError
+from anya_actors.domain.hsm.merkle_log import MerkleTree
 from anya_actors.domain.hsm.views import AuditEntryView
 
 GENESIS: Final = bytes(32)
@@ -22,6 +25,7 @@ OK: Final = "ok"
 
 _ENTRY: Final = b"\x00"
 _CHECKPOINT: Final = b"anya-hsm audit checkpoint v1\x00"
+_CHECKPOINT_WITH_ROOT: Final = b"anya-hsm audit checkpoint v2\x00"
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
@@ -80,11 +84,28 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The HSM's signed word that its log once ended at ``head``."""
+    """The HSM's signed word that its log once ended at ``head``.
+
+    ``peaks`` are the tree's (`MerkleTree`) over all entries up to there; a checkpoint from before
+    there were any has none, and its signature covers no root.
+    """
 
     head: Head
     at_unix_ms: int
     signature: bytes
+    peaks: tuple[bytes, ...] = ()
+
+    @property
+    def tree(self) -> MerkleTree:
+        """The tree over the entries that it signs for."""
+        return MerkleTree(self.head.entries, self.peaks)
+
+    @property
+    def message(self) -> bytes:
+        """The bytes that its signature covers."""
+        if self.head.entries and not self.peaks:
+            return _CHECKPOINT + _encoder.encode((self.head.entries, self.head.hash, self.at_unix_ms))
+        return checkpoint_message(self.head, self.tree.root, self.at_unix_ms)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -131,9 +152,9 @@ def verify_entries(head: Head, entries: Sequence[bytes]) -> tuple[Head, list[Aud
     return head, found
 
 
-def checkpoint_message(head: Head, at_unix_ms: int) -> bytes:
-    """The bytes that a checkpoint's signature covers."""
-    return _CHECKPOINT + _encoder.encode((head.entries, head.hash, at_unix_ms))
+def checkpoint_message(head: Head, root: bytes, at_unix_ms: int) -> bytes:
+    """The bytes that a new checkpoint's signature covers."""
+    return _CHECKPOINT_WITH_ROOT + _encoder.encode((head.entries, head.hash, root, at_unix_ms))
 
 
 def view_of(entry: AuditEntry) -> AuditEntryView:

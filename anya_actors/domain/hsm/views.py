@@ -60,3 +60,42 @@ class AuditReport(msgspec.Struct, frozen=True):
     signed_entries: int
     signed_at_unix_ms: int
     checkpoint_key: str
+
+
+class CheckpointView(msgspec.Struct, frozen=True):
+    """The HSM's signature for its audit log; all hex but the numbers.
+
+    ``signature`` is Ed25519 by ``key`` over ``message``, which holds entries, head, root and time.
+    ``root`` is the Merkle tree's (RFC 6962) over the entries.
+    """
+
+    entries: int
+    head: str
+    root: str
+    at_unix_ms: int
+    signature: str
+    message: str
+    key: str
+
+
+class AuditProofView(msgspec.Struct, frozen=True):
+    """An entry that a checkpoint signs for: ``path`` leads from ``leaf`` up to the checkpoint's root.
+
+    The leaf's index is ``entry.sequence`` less one; ``leaf`` is SHA-256 over a zero byte and
+    ``data``, the entry as the log keeps it.
+    """
+
+    entry: AuditEntryView
+    leaf: str
+    data: str
+    path: tuple[str, ...]
+    checkpoint: CheckpointView
+
+
+class ConsistencyProofView(msgspec.Struct, frozen=True):
+    """The first ``entries`` entries had ``root``, and are still the first under the checkpoint."""
+
+    entries: int
+    root: str
+    path: tuple[str, ...]
+    checkpoint: CheckpointView

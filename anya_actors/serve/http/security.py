@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
+from anya_actors.domain.hsm.views import (
+    AuditEntryView,
+    AuditProofView,
+    AuditReport,
+    CheckpointView,
+    ConsistencyProofView,
+    KeyView,
+    SessionView,
+)
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.serve.auth import SCOPES
@@ -26,7 +34,15 @@ from anya_actors.serve.shapes import Paging, cursor_number, page_of, shows, show
 
 HSM: Final = "hsm/main"
 SESSION: Final = "hsm-session"
-VIEWS: Final = (KeyView, SessionView, AuditEntryView, AuditReport)
+VIEWS: Final = (
+    KeyView,
+    SessionView,
+    AuditEntryView,
+    AuditReport,
+    CheckpointView,
+    AuditProofView,
+    ConsistencyProofView,
+)
 
 router = APIRouter(
     prefix="/api/v1/security", tags=["security"], default_response_class=Response, route_class=DirectRoute
@@ -138,6 +154,24 @@ async def audit(caller: Reader, paging: Page) -> Response:
     entries: list[AuditEntryView] = await caller.read(HSM, "audit", after, paging.limit)
     more = len(entries) == paging.limit
     return caller.answer({"items": entries, "next_cursor": str(entries[-1].sequence) if more else None})
+
+
+@router.get("/audit/checkpoint", responses=shows(CheckpointView, "The HSM's signature for its log."))
+async def audit_checkpoint(caller: Reader) -> Response:
+    """The HSM's signature for the audit log as it is now. Keep it: the log cannot be rewritten behind it."""
+    return caller.answer(await caller.read(HSM, "audit_checkpoint"))
+
+
+@router.get("/audit/consistency", responses=shows(ConsistencyProofView, "The beginning is unchanged."))
+async def audit_consistency(caller: Reader, entries: Annotated[int, Query(ge=1, le=2**53)]) -> Response:
+    """Proof (RFC 6962) that the first so many entries are the same under the newest checkpoint."""
+    return caller.answer(await caller.read(HSM, "audit_consistency", entries))
+
+
+@router.get("/audit/{sequence}/proof", responses=shows(AuditProofView, "The entry is signed for."))
+async def audit_inclusion(caller: Reader, sequence: Annotated[int, Path(ge=1, le=2**53)]) -> Response:
+    """Proof (RFC 6962) that the newest checkpoint signs for this entry."""
+    return caller.answer(await caller.read(HSM, "audit_inclusion", sequence))
 
 
 @router.get("/audit/verify", responses=shows(AuditReport, "The log is whole."))

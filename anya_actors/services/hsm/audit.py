@@ -19,9 +19,10 @@ from anya_actors.domain.hsm.audit import (
     verify_entries,
 )
 from anya_actors.domain.hsm.errors import AuditBrokenError
+from anya_actors.domain.hsm.merkle_log import MerkleTree, leaf_hash
 from anya_actors.domain.hsm.views import AuditReport
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
-from anya_actors.domain.machine import UnavailableError
+from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.append_log import AppendLog, DamagedLogError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
@@ -42,6 +43,7 @@ class AuditTrail:
         self._clock = clock
         self._algorithms = algorithms
         self._head = Head()
+        self._tree = MerkleTree()
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._waiting: list[tuple[tuple[AuditRecord, ...], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -55,6 +57,11 @@ class AuditTrail:
         """Where the chain ends."""
         return self._head
 
+    @property
+    def public_key(self) -> bytes:
+        """The key that verifies its checkpoints; empty before it is open."""
+        return b"" if self._signer is None else self._signer.public_key
+
     def verify_writable(self) -> None:
         """Raise `UnavailableError` once the log takes nothing more until it is opened anew."""
         if self._lost is not None:
@@ -67,7 +74,10 @@ class AuditTrail:
         if checkpoint is not None:
             self._verify_checkpoint(checkpoint)
             head = checkpoint.head
+            self._tree = checkpoint.tree if checkpoint.peaks else MerkleTree()
         await self._check_entry_at(head)
+        while self._tree.size < head.entries:  # its checkpoint is from before there was a tree
+            self._grow(await self._read(self._tree.size, min(CHUNK, head.entries - self._tree.size)))
         # The last entries are read also when signed for: their requests must be remembered.
         start = max(0, min(head.entries, len(self._log) - REMEMBERED_REQUESTS))
         if start < head.entries:
@@ -109,24 +119,25 @@ class AuditTrail:
 
         Entries appended while it runs are left to the next verification.
         """
-        target, head = self._head, Head()
+        target, head, tree, root = self._head, Head(), MerkleTree(), self._tree.root
         if checkpoint is not None:
             self._verify_checkpoint(checkpoint)
         while head.entries < target.entries:
             data = await self._read(head.entries, min(CHUNK, target.entries - head.entries))
             head, entries = verify_entries(head, data)
+            tree = tree.grow([leaf_hash(one) for one in data])
             if checkpoint is not None and entries[0].sequence <= checkpoint.head.entries <= head.entries:
                 signed = entries[checkpoint.head.entries - entries[0].sequence]
                 if signed.hash != checkpoint.head.hash:
                     raise AuditBrokenError(signed.sequence, "the HSM signed for another entry here")
-        if head != target:
+        if head != target or tree.root != root:
             raise AuditBrokenError(target.entries, "the HSM wrote another entry here")
         return AuditReport(
             entries=head.entries,
             head=head.hash.hex(),
             signed_entries=0 if checkpoint is None else checkpoint.head.entries,
             signed_at_unix_ms=0 if checkpoint is None else checkpoint.at_unix_ms,
-            checkpoint_key="" if self._signer is None else self._signer.public_key.hex(),
+            checkpoint_key=self.public_key.hex(),
         )
 
     def sign(self) -> Checkpoint:
@@ -134,8 +145,17 @@ class AuditTrail:
         now = self._clock.now_unix_ms()
         if self._signer is None:
             raise UnavailableError("the audit trail", "it is not open")
-        signature = self._signer.sign(checkpoint_message(self._head, now), "ed25519")
-        return Checkpoint(self._head, now, signature)
+        message = checkpoint_message(self._head, self._tree.root, now)
+        return Checkpoint(self._head, now, self._signer.sign(message, "ed25519"), self._tree.peaks)
+
+    async def raw_entries(self, start: int, limit: int) -> list[bytes]:
+        """Exactly so many entries from a place on (counted from 0), as the log keeps them."""
+        if start + limit > self._head.entries:
+            raise InvalidInputError("entries", f"the log has {self._head.entries}")
+        found: list[bytes] = []
+        while len(found) < limit:
+            found += await self._read(start + len(found), limit - len(found))
+        return found
 
     async def close(self) -> None:
         """Finish what is being written and release the log."""
@@ -179,8 +199,10 @@ class AuditTrail:
             entries.append(entry)
         if not entries:
             return
-        await self._log.append(*(encode_entry(entry) for entry in entries))
+        encoded = [encode_entry(entry) for entry in entries]
+        await self._log.append(*encoded)
         self._head = head
+        self._grow(encoded)
         for entry in entries:
             self._remember(entry)
         async with self._growth:
@@ -191,11 +213,15 @@ class AuditTrail:
         while self._head.entries < len(self._log):
             data = await self._read(self._head.entries, CHUNK)
             self._head, entries = verify_entries(self._head, data)
+            self._grow(data)
             for entry in entries:
                 self._remember(entry)
         if len(self._log) < self._head.entries:
             missing = self._head.entries - len(self._log)
             raise AuditBrokenError(len(self._log) + 1, f"the last {missing} entries are missing")
+
+    def _grow(self, entries: Sequence[bytes]) -> None:
+        self._tree = self._tree.grow([leaf_hash(data) for data in entries])
 
     def _remember(self, entry: AuditEntry) -> None:
         self._recent[entry.record.request_id] = None
@@ -205,12 +231,11 @@ class AuditTrail:
     # -- verifying ----------------------------------------------------------------------------
 
     def _verify_checkpoint(self, checkpoint: Checkpoint) -> None:
-        message = checkpoint_message(checkpoint.head, checkpoint.at_unix_ms)
         if self._signer is None:
             raise UnavailableError("the audit trail", "it is not open")
         try:
             self._algorithms.verify(
-                "ed25519", self._signer.public_key, message, checkpoint.signature, "ed25519"
+                "ed25519", self._signer.public_key, checkpoint.message, checkpoint.signature, "ed25519"
             )
         except InvalidSignatureError:
             raise AuditBrokenError(checkpoint.head.entries, "the checkpoint's signature is wrong") from None

@@ -11,7 +11,7 @@ from anya_actors.domain.hsm.errors import AuditBrokenError
 from anya_actors.domain.hsm.issuer import AuditFoundBroken, AuditHead, AuditSigned
 from anya_actors.domain.hsm.machine import AUDIT
 from anya_actors.domain.hsm.views import AuditReport
-from anya_actors.domain.machine import AnyaError
+from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.state_store import FencedError
 from anya_actors.services.hsm.records import AuditedRecords
 
@@ -42,8 +42,17 @@ class Checkpoints:
     async def sign(self) -> None:
         """Sign for everything recorded so far, unless that has been done."""
         stored = await self.stored()
-        if stored is None or stored.head.entries < self._records.trail.head.entries:
+        behind = stored is None or stored.head.entries < self._records.trail.head.entries
+        if behind or (stored is not None and not stored.peaks):
             await self._records.change(AUDIT, AuditSigned(self._records.trail.sign()))
+
+    async def signed(self) -> Checkpoint:
+        """A checkpoint over everything recorded so far."""
+        await self.sign()
+        stored = await self.stored()
+        if stored is None:
+            raise UnavailableError("the audit trail", "it has not been signed for")
+        return stored
 
     async def verify(self) -> AuditReport:
         """Verify the trail against the newest checkpoint; a failure is published, then raised.

@@ -13,7 +13,15 @@ from anya_actors.domain.hsm.machine import ISSUER, ROOT
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan, check_subject
-from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
+from anya_actors.domain.hsm.views import (
+    AuditEntryView,
+    AuditProofView,
+    AuditReport,
+    CheckpointView,
+    ConsistencyProofView,
+    KeyView,
+    SessionView,
+)
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
@@ -26,6 +34,7 @@ from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import Cipher, PassphraseKdf, SealedBoxes
 from anya_actors.ports.state_store import StateStore
 from anya_actors.services.hsm.audit import AuditTrail
+from anya_actors.services.hsm.audit_proofs import AuditProofs
 from anya_actors.services.hsm.checkpoints import Checkpoints
 from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
@@ -90,6 +99,7 @@ class HsmService:
         self._checkpoints = Checkpoints(
             self._records, self._settings.checkpoint_delay_s, self._settings.checkpoint_entries
         )
+        self._proofs = AuditProofs(self._trail, self._checkpoints.signed)
         self._vault: Vault | None = None
         self._ring: KeyRing | None = None
         self._session_desk: SessionDesk | None = None
@@ -255,6 +265,18 @@ class HsmService:
         The HSM goes on serving: new entries follow the head that it remembers.
         """
         return await self._checkpoints.verify()
+
+    async def audit_checkpoint(self) -> CheckpointView:
+        """The HSM's signature for its log as it is now."""
+        return await self._proofs.checkpoint()
+
+    async def audit_inclusion(self, sequence: int) -> AuditProofView:
+        """Proof that the newest checkpoint signs for an entry; raises `InvalidInputError`."""
+        return await self._proofs.inclusion(sequence)
+
+    async def audit_consistency(self, entries: int) -> ConsistencyProofView:
+        """Proof that the first ``entries`` entries were not changed since; raises `InvalidInputError`."""
+        return await self._proofs.consistency(entries)
 
     # -- tokens -------------------------------------------------------------------------------
 

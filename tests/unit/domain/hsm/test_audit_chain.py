@@ -85,15 +85,16 @@ def test_bytes_that_are_no_entry_are_refused(data: bytes) -> None:
         verify_entries(Head(), [data])
 
 
-def test_a_checkpoint_covers_count_hash_and_time() -> None:
-    head, _ = log_of(2)
+def test_a_checkpoint_covers_count_hash_root_and_time() -> None:
+    head, root = log_of(2)[0], bytes(32)
     messages = {
-        checkpoint_message(head, 1),
-        checkpoint_message(head, 2),
-        checkpoint_message(Head(3, head.hash), 1),
-        checkpoint_message(Head(2, GENESIS), 1),
+        checkpoint_message(head, root, 1),
+        checkpoint_message(head, root, 2),
+        checkpoint_message(head, GENESIS + b"1", 1),
+        checkpoint_message(Head(3, head.hash), root, 1),
+        checkpoint_message(Head(2, GENESIS), root, 1),
     }
-    assert len(messages) == 4
+    assert len(messages) == 5
 
 
 def test_a_view_shows_the_entry_in_hex_and_words() -> None:
