@@ -243,6 +243,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "coin-not-spendable": 409,
         "generation-outcome-unknown": 409,
         "psbt-state": 409,
+        "descriptor-derivation": 422,
+        "not-satisfiable": 409,
         "body-too-large": 413,
         "unsupported-media-type": 415,
         "invalid-fields": 422,

@@ -78,6 +78,12 @@ class Point:
             self._serialized = bytes(ffi.buffer(output, 33))
         return self._serialized
 
+    def serialize_uncompressed(self) -> bytes:
+        """SEC1 uncompressed, 65 bytes."""
+        output, size = ffi.new("unsigned char[65]"), ffi.new("size_t *", 65)
+        lib.secp256k1_ec_pubkey_serialize(_CTX, output, size, self._handle, lib.SECP256K1_EC_UNCOMPRESSED)
+        return bytes(ffi.buffer(output, 65))
+
     @property
     def x(self) -> bytes:
         """The x coordinate, 32 bytes: the x-only public key of BIP340."""
