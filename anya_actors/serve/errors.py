@@ -240,6 +240,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "musig2-nonce-used": 409,
         "musig2-nonce-lost": 409,
         "insufficient-funds": 409,
+        "not-replaceable": 409,
+        "replacement-fee-too-low": 409,
         "coin-not-spendable": 409,
         "generation-outcome-unknown": 409,
         "psbt-state": 409,

@@ -20,7 +20,7 @@ from anya_actors.domain.bitcoin.block import block_merkle_root
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import PaymentInput
-from anya_actors.domain.bitcoin.payment_plan import signing_digests, with_witnesses
+from anya_actors.domain.bitcoin.payment_signing import signing_digests, with_witnesses
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.ports.bitcoin_rpc import (

@@ -1,7 +1,7 @@
 """A Bitcoin node in memory: blocks, reorganisations, a mempool, and failures on demand.
 
-It keeps the rules that a wallet can break (missing, spent and immature inputs, amounts, P2WPKH
-signatures, the minimum fee), with Core's reject reasons, and no others.
+It keeps the rules that a wallet can break (missing, spent and immature inputs, amounts, scripts by
+the kernel, the minimum fee, replacement by fee), with Core's reject reasons, and no others.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 
-from coincurve import PublicKey
-
+from anya_actors.adapters.bitcoinkernel.engine import verify_scripts
 from anya_actors.adapters.memory.relatives import ancestors, descendants
 from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
@@ -25,9 +24,8 @@ from anya_actors.domain.bitcoin.mining import (
     unsolved_block,
 )
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.script import hash160, is_unspendable, p2wpkh_script
-from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sighash
-from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
+from anya_actors.domain.bitcoin.script import is_unspendable, p2wpkh_script
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput
 from anya_actors.domain.machine import NotSupportedError
 from anya_actors.ports.bitcoin_rpc import (
     Acceptance,
@@ -357,34 +355,39 @@ class MemoryBitcoinNode:
             return
         if any(Outpoint(txid, index) in self._utxos for index in range(len(transaction.outputs))):
             return
-        self._judge(transaction)
+        for gone in self._judge(transaction):
+            del self._mempool[gone]
         self._mempool[txid] = transaction
 
-    def _judge(self, transaction: Transaction) -> None:
-        taken = self._mempool_spends()
-        for index, one in enumerate(transaction.inputs):
+    def _judge(self, transaction: Transaction) -> set[Txid]:
+        """Raise if the mempool refuses it; what it would replace there."""
+        spent: list[TxOutput] = []
+        for one in transaction.inputs:
             coin = self._coin_of(one.prevout)
             if coin is None:
                 raise RejectedTransactionError("bad-txns-inputs-missingorspent")
-            if one.prevout in taken:
-                raise RejectedTransactionError("txn-mempool-conflict")
             if not coin.is_mature_at(len(self._active)):
                 raise RejectedTransactionError("bad-txns-premature-spend-of-coinbase")
-            _verify_p2wpkh(transaction, index, coin)
+            spent.append(coin.output)
         fee_sat = self._fee_sat(transaction)
         if fee_sat < 0:
             raise RejectedTransactionError("bad-txns-in-belowout")
         if fee_sat < transaction.vsize:
             raise RejectedTransactionError("min relay fee not met")
+        replaced = self._replaced_by(transaction, fee_sat)
+        verify_scripts(transaction, spent)
+        return replaced
 
-
-def _verify_p2wpkh(transaction: Transaction, index: int, coin: Coin) -> None:
-    witness = transaction.inputs[index].witness
-    if len(witness) != 2 or coin.script_pubkey != p2wpkh_script(hash160(witness[1])):
-        raise RejectedTransactionError("mempool-script-verify-flag-failed (Witness program hash mismatch)")
-    signature, public_key = witness
-    digest = segwit_v0_sighash(
-        transaction, index, p2wpkh_script_code(hash160(public_key)), coin.amount_sat, signature[-1]
-    )
-    if not PublicKey(public_key).verify(signature[:-1], digest, hasher=None):
-        raise RejectedTransactionError("mempool-script-verify-flag-failed (Signature must be zero)")
+    def _replaced_by(self, transaction: Transaction, fee_sat: int) -> set[Txid]:
+        """What must leave the mempool for it: those that spend its coins, and all that spend theirs."""
+        spends = {one.prevout for one in transaction.inputs}
+        gone: set[Txid] = set()
+        for txid, waiting in self._mempool.items():
+            if any(one.prevout in spends or one.prevout.txid in gone for one in waiting.inputs):
+                gone.add(txid)
+        if spends & {Outpoint(txid, at) for txid in gone for at in range(len(self._mempool[txid].outputs))}:
+            raise RejectedTransactionError("bad-txns-spends-conflicting-tx")
+        # BIP125, rules 3 and 4.
+        if gone and fee_sat < sum(self._fee_sat(self._mempool[txid]) for txid in gone) + transaction.vsize:
+            raise RejectedTransactionError("insufficient fee")
+        return gone

@@ -82,12 +82,27 @@ class BitcoinPaymentBroadcast(SystemEvent, frozen=True):
 
 
 class BitcoinPaymentConfirmed(SystemEvent, frozen=True):
-    """A block holds the transaction of a payment; a reorganisation may still take it off."""
+    """A block holds the transaction of a payment; a reorganisation may still take it off.
+
+    ``cancels``: it is the version that took the payment back.
+    """
 
     wallet: str
     payment_id: str
     txid: str
     height: int
+    cancels: bool = False
+
+
+class BitcoinPaymentReplaced(SystemEvent, frozen=True):
+    """A version with a higher fee has been built for a payment, or one that takes it back."""
+
+    wallet: str
+    payment_id: str
+    replaced_txid: str
+    txid: str
+    fee_sat: int
+    cancels: bool = False
 
 
 class BitcoinPaymentReorged(SystemEvent, frozen=True):
@@ -135,6 +150,7 @@ BitcoinSystemEvent = (
     | BitcoinPaymentRequested
     | BitcoinPaymentBroadcast
     | BitcoinPaymentConfirmed
+    | BitcoinPaymentReplaced
     | BitcoinPaymentReorged
     | BitcoinPaymentSettled
     | BitcoinPaymentRejected

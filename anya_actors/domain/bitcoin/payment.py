@@ -1,35 +1,26 @@
-"""Life of one payment: from the promise of its coins to its burial under blocks.
+"""What a payment is, what may happen to it and what it owes. Its transitions: ``payment_steps``.
 
-A P2WPKH transaction's txid does not depend on its signatures (BIP141), and signatures are
-deterministic (RFC 6979), so inputs, outputs, fee and txid are fixed in the very commit that
-accepts a payment. From then on there is one transaction that can make it, and broadcasting that
-transaction again pays nothing twice. Two rules keep this so: the signed bytes are committed before
-any node sees them, and a coin that a payment reserved is free again only once the payment is
-rejected or conflicted, after which we never broadcast it again ourselves. Whatever we believed, a
-block decides: a payment found in a block is confirmed from every phase in which its transaction
-exists.
+A segwit transaction's txid does not depend on its signatures (BIP141), so inputs, outputs, fee and
+txid are fixed in the very commit that accepts a payment. From then on there is one transaction
+that can make it, and broadcasting that transaction again pays nothing twice. Two rules keep this
+so: the signed bytes are committed before any node sees them, and a coin that a payment reserved is
+free again only once the payment is rejected or conflicted, after which we never broadcast it again
+ourselves. A replacement (BIP125) is another version of the same payment: every version spends the
+coins of the first, so at most one of them is ever in the chain, and the payment is made once.
+Whatever we believed, a block decides: a payment of which any version is found in a block is
+confirmed, by that version.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
-from anya_actors.domain.bitcoin.events import (
-    BitcoinPaymentBroadcast,
-    BitcoinPaymentConfirmed,
-    BitcoinPaymentConflicted,
-    BitcoinPaymentRejected,
-    BitcoinPaymentReorged,
-    BitcoinPaymentSettled,
-)
 from anya_actors.domain.bitcoin.hashes import Txid
-from anya_actors.domain.bitcoin.views import PaymentView
-from anya_actors.domain.machine import Command, Event, IllegalTransitionError, Step
+from anya_actors.domain.bitcoin.views import PaymentView, RecipientView
+from anya_actors.domain.machine import Command, Event
 
 
 class Phase(enum.Enum):
@@ -48,19 +39,61 @@ RESERVING: Final = frozenset((Phase.REQUESTED, Phase.SIGNED, Phase.BROADCAST))
 
 
 class PaymentInput(msgspec.Struct, frozen=True):
-    """A coin to spend and the HSM key that can."""
+    """A coin to spend and the HSM key that can.
+
+    ``script_pubkey`` is empty for the P2WPKH of ``public_key``. In a wallet of descriptors,
+    ``branch`` and ``place`` say which script of which descriptor it is.
+    """
 
     txid: bytes
     index: int
     amount_sat: int
     key: str
     public_key: bytes
+    script_pubkey: bytes = b""
+    branch: int = -1
+    place: int = -1
+
+    @property
+    def outpoint(self) -> tuple[bytes, int]:
+        return self.txid, self.index
+
+
+class Recipient(msgspec.Struct, frozen=True):
+    """Who is paid how much."""
+
+    address: str
+    amount_sat: int
+    script_pubkey: bytes
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One transaction that makes a payment, or takes it back (``cancels``).
+
+    ``transaction`` is serialised, without witnesses until it is signed; ``txid`` in wire order.
+    A version that is not ``alive`` can never be in the chain, as another one was when last seen.
+    """
+
+    transaction: bytes
+    txid: bytes
+    inputs: tuple[PaymentInput, ...]
+    feerate_sat_per_vb: int
+    fee_sat: int
+    change_sat: int
+    change_script: bytes = b""
+    cancels: bool = False
+    alive: bool = True
+
+    @property
+    def outpoints(self) -> frozenset[tuple[bytes, int]]:
+        return frozenset(spent.outpoint for spent in self.inputs)
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """One payment. ``transaction`` is serialised, without witnesses until it is signed.
+    """One payment, by its newest version, or the one in a block; ``others`` are its other versions.
 
-    It is emptied once the payment is over and buried; ``txid`` (wire order) stays.
+    ``transaction`` is emptied once the payment is over and buried; ``txid`` (wire order) stays.
+    ``address`` is that of the first recipient, ``amount_sat`` what all of them get.
     """
 
     payment_id: str
@@ -81,6 +114,29 @@ class Payment(msgspec.Struct, frozen=True):
     broadcast_owed: bool = False
     broadcasts: int = 0
     refused_height: int = -1
+    recipients: tuple[Recipient, ...] = ()
+    others: tuple[Version, ...] = ()
+    change_script: bytes = b""
+    cancels: bool = False
+
+    @property
+    def version(self) -> Version:
+        """The version by which the payment stands now."""
+        return Version(
+            self.transaction,
+            self.txid,
+            self.inputs,
+            self.feerate_sat_per_vb,
+            self.fee_sat,
+            self.change_sat,
+            self.change_script,
+            self.cancels,
+        )
+
+    @property
+    def txids(self) -> frozenset[bytes]:
+        """The txid of every version, in wire order."""
+        return frozenset((self.txid, *(other.txid for other in self.others)))
 
     @property
     def wallet(self) -> str:
@@ -92,7 +148,9 @@ class Payment(msgspec.Struct, frozen=True):
 
     @property
     def outpoints(self) -> frozenset[tuple[bytes, int]]:
-        return frozenset((spent.txid, spent.index) for spent in self.inputs)
+        """What any version that may still be in the chain spends."""
+        alive = (other.outpoints for other in self.others if other.alive)
+        return frozenset(spent.outpoint for spent in self.inputs).union(*alive)
 
     def confirmations(self, tip_height: int) -> int:
         """How many blocks hold it or stand on the one that does, with the tip at this height."""
@@ -114,11 +172,15 @@ class BroadcastPayment(Command, frozen=True):
     transaction: bytes
 
 
+# Below, ``version`` is the txid (wire order) of the version that an event is about.
+
+
 class PaymentSigned(Event, frozen=True):
     """Every input carries a signature that has been verified."""
 
     payment_id: str
     transaction: bytes
+    version: bytes = b""
 
 
 class PaymentSigningRefused(Event, frozen=True):
@@ -126,12 +188,14 @@ class PaymentSigningRefused(Event, frozen=True):
 
     payment_id: str
     reason: str
+    version: bytes = b""
 
 
 class PaymentBroadcast(Event, frozen=True):
     """A node has the transaction."""
 
     payment_id: str
+    version: bytes = b""
 
 
 class PaymentRefused(Event, frozen=True):
@@ -140,12 +204,14 @@ class PaymentRefused(Event, frozen=True):
     payment_id: str
     reason: str
     tip_height: int
+    version: bytes = b""
 
 
 class PaymentVanished(Event, frozen=True):
     """The transaction is neither in the node's mempool nor in its chain."""
 
     payment_id: str
+    version: bytes = b""
 
 
 class PaymentConfirmed(Event, frozen=True):
@@ -153,6 +219,7 @@ class PaymentConfirmed(Event, frozen=True):
 
     payment_id: str
     height: int
+    version: bytes = b""
 
 
 class PaymentUnconfirmed(Event, frozen=True):
@@ -168,139 +235,26 @@ class PaymentSettled(Event, frozen=True):
 
 
 class PaymentConflicted(Event, frozen=True):
-    """A block holds ``txid`` (wire order), which spends one of the payment's coins."""
+    """A block holds ``txid`` (wire order), which spends one of the payment's coins.
+
+    ``spent`` are the outpoints that can no longer be spent; empty means all.
+    """
 
     payment_id: str
     txid: bytes
+    spent: tuple[tuple[bytes, int], ...] = ()
 
 
-def _requested_signed(payment: Payment, event: PaymentSigned) -> Step[Payment]:
-    signed = replace(payment, phase=Phase.SIGNED, transaction=event.transaction)
-    return _owing_broadcast(signed)
+class PaymentReplaced(Event, frozen=True):
+    """A version has been built that pays a higher fee, or takes the payment back (BIP125)."""
+
+    payment_id: str
+    replacement: Version
 
 
-def _owing_broadcast(payment: Payment) -> Step[Payment]:
-    if payment.broadcast_owed:
-        return Step(payment)
-    owing = replace(payment, broadcast_owed=True, broadcasts=payment.broadcasts + 1)
-    return Step(owing, (BroadcastPayment(payment.payment_id, payment.transaction),))
-
-
-def _requested_rejected(payment: Payment, event: PaymentSigningRefused) -> Step[Payment]:
-    return _reject(payment, event.reason)
-
-
-def _signed_rejected(payment: Payment, event: PaymentRefused) -> Step[Payment]:
-    return _reject(payment, event.reason)
-
-
-def _reject(payment: Payment, reason: str) -> Step[Payment]:
-    rejected = replace(payment, phase=Phase.REJECTED, reason=reason, broadcast_owed=False)
-    published = BitcoinPaymentRejected(payment.wallet, payment.payment_id, payment.txid_hex, reason)
-    return Step(rejected, events=(published,))
-
-
-def _to_broadcast(payment: Payment, _: PaymentBroadcast) -> Step[Payment]:
-    taken = replace(payment, phase=Phase.BROADCAST, accepted=True, broadcast_owed=False, reason="")
-    if payment.accepted:
-        return Step(taken)
-    published = BitcoinPaymentBroadcast(payment.wallet, payment.payment_id, payment.txid_hex)
-    return Step(taken, events=(published,))
-
-
-def _broadcast_refused(payment: Payment, event: PaymentRefused) -> Step[Payment]:
-    # A node had it once, so others may still have it: its coins stay reserved, and the next block
-    # is the next chance to have it taken again.
-    return Step(replace(payment, broadcast_owed=False, reason=event.reason, refused_height=event.tip_height))
-
-
-def _broadcast_vanished(payment: Payment, _: PaymentVanished) -> Step[Payment]:
-    return _owing_broadcast(payment)
-
-
-def _to_confirmed(payment: Payment, event: PaymentConfirmed) -> Step[Payment]:
-    confirmed = replace(payment, phase=Phase.CONFIRMED, height=event.height, accepted=True, reason="")
-    published = BitcoinPaymentConfirmed(payment.wallet, payment.payment_id, payment.txid_hex, event.height)
-    return Step(confirmed, events=(published,))
-
-
-def _to_unconfirmed(payment: Payment, _: PaymentUnconfirmed) -> Step[Payment]:
-    outcome = _owing_broadcast(replace(payment, phase=Phase.BROADCAST, height=None))
-    published = BitcoinPaymentReorged(payment.wallet, payment.payment_id, payment.txid_hex)
-    return Step(outcome.state, outcome.commands, (published,))
-
-
-def _confirmed_settled(payment: Payment, _: PaymentSettled) -> Step[Payment]:
-    published = BitcoinPaymentSettled(
-        payment.wallet, payment.payment_id, payment.txid_hex, payment.height or 0
-    )
-    return Step(replace(payment, phase=Phase.SETTLED), events=(published,))
-
-
-def _to_conflicted(payment: Payment, event: PaymentConflicted) -> Step[Payment]:
-    other = Txid(event.txid).hex_reversed()
-    conflicted = replace(payment, phase=Phase.CONFLICTED, reason=f"{other} spent one of its coins")
-    published = BitcoinPaymentConflicted(payment.wallet, payment.payment_id, payment.txid_hex, other)
-    return Step(conflicted, events=(published,))
-
-
-def _late_signed(payment: Payment, event: PaymentSigned) -> Step[Payment]:
-    # A block held it before we knew of the signatures: a backup was restored.
-    signed = replace(payment, transaction=event.transaction)
-    return _owing_broadcast(signed) if payment.phase is Phase.BROADCAST else Step(signed)
-
-
-def _late(payment: Payment, event: Event) -> Step[Payment]:
-    # What a command led to arrives after a block has decided already.
-    if isinstance(event, PaymentBroadcast | PaymentRefused):
-        return Step(replace(payment, broadcast_owed=False))
-    return Step(payment)
-
-
-Transition = Callable[[Payment, Any], Step[Payment]]
-
-TRANSITIONS: Final[Mapping[tuple[Phase, type[Event]], Transition]] = {
-    (Phase.REQUESTED, PaymentSigned): _requested_signed,
-    (Phase.REQUESTED, PaymentSigningRefused): _requested_rejected,
-    (Phase.REQUESTED, PaymentConfirmed): _to_confirmed,
-    (Phase.REQUESTED, PaymentConflicted): _to_conflicted,
-    (Phase.SIGNED, PaymentBroadcast): _to_broadcast,
-    (Phase.SIGNED, PaymentRefused): _signed_rejected,
-    (Phase.SIGNED, PaymentConfirmed): _to_confirmed,
-    (Phase.SIGNED, PaymentConflicted): _to_conflicted,
-    (Phase.BROADCAST, PaymentSigned): _late_signed,
-    (Phase.BROADCAST, PaymentSigningRefused): _late,
-    (Phase.BROADCAST, PaymentBroadcast): _to_broadcast,
-    (Phase.BROADCAST, PaymentRefused): _broadcast_refused,
-    (Phase.BROADCAST, PaymentVanished): _broadcast_vanished,
-    (Phase.BROADCAST, PaymentConfirmed): _to_confirmed,
-    (Phase.BROADCAST, PaymentConflicted): _to_conflicted,
-    (Phase.CONFIRMED, PaymentSigned): _late_signed,
-    (Phase.CONFIRMED, PaymentSigningRefused): _late,
-    (Phase.CONFIRMED, PaymentBroadcast): _late,
-    (Phase.CONFIRMED, PaymentRefused): _late,
-    (Phase.CONFIRMED, PaymentUnconfirmed): _to_unconfirmed,
-    (Phase.CONFIRMED, PaymentSettled): _confirmed_settled,
-    (Phase.SETTLED, PaymentSigned): _late_signed,
-    (Phase.SETTLED, PaymentSigningRefused): _late,
-    (Phase.SETTLED, PaymentBroadcast): _late,
-    (Phase.SETTLED, PaymentRefused): _late,
-    (Phase.SETTLED, PaymentUnconfirmed): _to_unconfirmed,
-    (Phase.REJECTED, PaymentConfirmed): _to_confirmed,
-    (Phase.CONFLICTED, PaymentSigned): _late,
-    (Phase.CONFLICTED, PaymentSigningRefused): _late,
-    (Phase.CONFLICTED, PaymentBroadcast): _late,
-    (Phase.CONFLICTED, PaymentRefused): _late,
-    (Phase.CONFLICTED, PaymentConfirmed): _to_confirmed,
-}
-
-
-def step(payment: Payment, event: Event) -> Step[Payment]:
-    """Apply one event; raise `IllegalTransitionError` and change nothing if it is not in the table."""
-    transition = TRANSITIONS.get((payment.phase, type(event)))
-    if transition is None:
-        raise IllegalTransitionError(payment.phase.value, type(event).__name__)
-    return transition(payment, event)
+def recipients_of(payment: Payment) -> tuple[Recipient, ...]:
+    """Whom the payment pays; one stored before there could be several names its only one."""
+    return payment.recipients or (Recipient(payment.address, payment.amount_sat, b""),)
 
 
 def view_of(payment: Payment, tip_height: int) -> PaymentView:
@@ -319,4 +273,7 @@ def view_of(payment: Payment, tip_height: int) -> PaymentView:
         confirmations=payment.confirmations(tip_height),
         reason=payment.reason,
         requested_unix_ms=payment.requested_unix_ms,
+        recipients=tuple(RecipientView(one.address, one.amount_sat) for one in recipients_of(payment)),
+        txids=tuple(sorted(Txid(txid).hex_reversed() for txid in payment.txids)),
+        cancels=payment.cancels,
     )

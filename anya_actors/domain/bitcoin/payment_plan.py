@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from anya_actors.domain.bitcoin.address import parse_address
-from anya_actors.domain.bitcoin.amount import check_amount_sat
-from anya_actors.domain.bitcoin.coin_selection import Candidate, Selection, Target, select_coins
+from anya_actors.domain.bitcoin.coin_selection import (
+    Candidate,
+    InsufficientFundsError,
+    Selection,
+    Target,
+    select_coins,
+)
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment import Payment, PaymentInput, Phase
-from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
-from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sighash
+from anya_actors.domain.bitcoin.payment import Payment, PaymentInput, Phase, Recipient
+from anya_actors.domain.bitcoin.payment_order import PaymentOrder, check_feerate, verify_fee
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
-from anya_actors.domain.bitcoin.wallet import Wallet, WalletKey, payment_input
-from anya_actors.domain.machine import AnyaError, InvalidInputError
-
-DEFAULT_MAX_FEE_SAT: Final = 10_000_000
-DEFAULT_MAX_FEERATE_SAT_PER_VB: Final = 10_000
-"""Core's own limits: ``-maxtxfee`` 0.1 BTC, ``sendrawtransaction``'s maxfeerate 0.1 BTC/kvB."""
-
-_SIGNATURE_PLACEHOLDER: Final = bytes(72)
-
-
-class FeeCapMissingError(AnyaError):
-    """Sending real money without having said how much the fee may be."""
-
-    code = "fee-cap-missing"
-    message = "payments on {} need an explicit fee cap"
-    remedy = "Give max_fee_sat with the payment, or set bitcoin.max_fee_sat in anya.toml."
-
-    def __init__(self, network: str) -> None:
-        super().__init__(network)
-
-
-class AbsurdFeeError(AnyaError):
-    """A fee above the cap."""
-
-    code = "absurd-fee"
-    message = "the fee would be {} sat, more than the cap of {} sat"
-    remedy = "Choose a lower feerate, or raise the cap if you mean it."
-
-    def __init__(self, fee_sat: int, cap_sat: int) -> None:
-        super().__init__(fee_sat, cap_sat)
-
-
-class PaymentOrder(msgspec.Struct, frozen=True):
-    """What a payer asks for; ``feerate_sat_per_vb`` is settled by now."""
-
-    payment_id: str
-    address: str
-    amount_sat: int
-    feerate_sat_per_vb: int
-    max_fee_sat: int | None
-    final_confirmations: int
-    requested_unix_ms: int
+from anya_actors.domain.bitcoin.wallet import (
+    ChangeOutput,
+    CoinNotSpendableError,
+    Wallet,
+    WalletCoin,
+    payment_input,
+)
+from anya_actors.domain.bitcoin.wallet_scripts import change_form, input_weight
+from anya_actors.domain.machine import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +35,7 @@ class PaymentPlan:
     """A choice of coins that pays the order and keeps the fee cap."""
 
     order: PaymentOrder
-    script_pubkey: bytes
+    recipients: tuple[Recipient, ...]
     inputs: tuple[PaymentInput, ...]
     selection: Selection
 
@@ -73,92 +43,91 @@ class PaymentPlan:
     def needs_change(self) -> bool:
         return self.selection.change_sat > 0
 
-    def payment(self, change_key: WalletKey | None) -> Payment:
+    def payment(self, change: ChangeOutput | None) -> Payment:
         """The payment with its unsigned transaction, ordered as BIP69 says."""
-        outputs = [TxOutput(self.order.amount_sat, self.script_pubkey)]
+        outputs = [TxOutput(one.amount_sat, one.script_pubkey) for one in self.recipients]
+        change_script = b""
         if self.needs_change:
-            if change_key is None:
-                raise InvalidInputError("change_key", "this payment has change")
-            outputs.append(TxOutput(self.selection.change_sat, change_key.script_pubkey))
-        outputs.sort(key=lambda output: (output.amount_sat, output.script_pubkey))
-        inputs = tuple(TxInput(Outpoint(Txid(one.txid), one.index)) for one in self.inputs)
-        transaction = Transaction(2, inputs, tuple(outputs))
+            if change is None:
+                raise InvalidInputError("change", "this payment has change")
+            change_script = change.script_pubkey
+            outputs.append(TxOutput(self.selection.change_sat, change_script))
+        transaction = bare_transaction(self.inputs, outputs)
+        order = self.order
         return Payment(
-            payment_id=self.order.payment_id,
+            payment_id=order.payment_id,
             phase=Phase.REQUESTED,
-            address=self.order.address,
-            amount_sat=self.order.amount_sat,
-            feerate_sat_per_vb=self.order.feerate_sat_per_vb,
+            address=self.recipients[0].address,
+            amount_sat=sum(one.amount_sat for one in self.recipients),
+            feerate_sat_per_vb=order.feerate_sat_per_vb,
             fee_sat=self.selection.fee_sat,
             change_sat=self.selection.change_sat,
             inputs=self.inputs,
             transaction=transaction.serialize(),
             txid=bytes(transaction.txid),
-            final_confirmations=self.order.final_confirmations,
-            requested_unix_ms=self.order.requested_unix_ms,
+            final_confirmations=order.final_confirmations,
+            requested_unix_ms=order.requested_unix_ms,
+            recipients=self.recipients,
+            change_script=change_script,
         )
 
 
 def plan_payment(wallet: Wallet, order: PaymentOrder) -> PaymentPlan:
-    """Choose coins for the order.
+    """Choose coins for the order: confirmed ones, and own unconfirmed change where they are too few.
 
-    Raises `AddressError`, `WrongNetworkError`, `AmountError`, `DustError`,
-    `InsufficientFundsError`, `TransactionTooLargeError`, `FeeCapMissingError`, `AbsurdFeeError`,
-    or `InvalidInputError` for a feerate that is none.
+    Raises `AmountError`, `DustError`, `InsufficientFundsError`, `TransactionTooLargeError`,
+    `CoinNotSpendableError`, `FeeCapMissingError`, `AbsurdFeeError`, or `InvalidInputError` for a
+    feerate that is none.
     """
-    network = Network(wallet.network)
-    script_pubkey = parse_address(order.address, network)
-    check_amount_sat(order.amount_sat)
     check_feerate(order.feerate_sat_per_vb)
-    cap_sat = _fee_cap_sat(network, order.max_fee_sat)
-    coins = wallet.spendable()
+    confirmed, unconfirmed = wallet.spendable(), wallet.spendable_change()
+    if order.inputs or order.send_all:
+        chosen, selection = _select(wallet, order, [*confirmed, *unconfirmed])
+    else:
+        try:
+            chosen, selection = _select(wallet, order, confirmed)
+        except InsufficientFundsError:
+            if not unconfirmed:
+                raise
+            chosen, selection = _select(wallet, order, [*confirmed, *unconfirmed])
+    verify_fee(Network(wallet.network), selection.fee_sat, order.max_fee_sat)
+    recipients = tuple(
+        replace(one, amount_sat=sent) for one, sent in zip(order.recipients, selection.sent_sat, strict=True)
+    )
+    return PaymentPlan(order, recipients, inputs_of(wallet, chosen), selection)
+
+
+def _select(
+    wallet: Wallet, order: PaymentOrder, coins: Sequence[WalletCoin]
+) -> tuple[list[WalletCoin], Selection]:
+    places = {coin.outpoint: at for at, coin in enumerate(coins)}
+    missing = [one for one in order.inputs if one not in places]
+    if missing:
+        raise CoinNotSpendableError(str(Outpoint(Txid(missing[0][0]), missing[0][1])))
+    change_script, change_weight = change_form(wallet)
     target = Target(
-        (TxOutput(order.amount_sat, script_pubkey),), order.feerate_sat_per_vb, p2wpkh_script(bytes(20))
+        tuple(TxOutput(one.amount_sat, one.script_pubkey) for one in order.recipients),
+        order.feerate_sat_per_vb,
+        change_script,
+        change_weight,
+        required=tuple(places[one] for one in order.inputs),
+        only_required=order.only_inputs,
+        subtract_fee=order.subtract_fee,
+        send_all=order.send_all,
     )
-    selection = select_coins(wallet.name, [Candidate(coin.amount_sat) for coin in coins], target)
-    if selection.fee_sat > cap_sat:
-        raise AbsurdFeeError(selection.fee_sat, cap_sat)
-    chosen = sorted((coins[at] for at in selection.chosen), key=lambda coin: (coin.txid[::-1], coin.index))
-    return PaymentPlan(order, script_pubkey, tuple(payment_input(wallet, coin) for coin in chosen), selection)
+    candidates = [Candidate(coin.amount_sat, input_weight(wallet, coin)) for coin in coins]
+    selection = select_coins(wallet.name, candidates, target, order.seed)
+    return [coins[at] for at in selection.chosen], selection
 
 
-def check_feerate(feerate_sat_per_vb: int) -> int:
-    """The feerate itself if it may be used; raises `InvalidInputError`."""
-    if isinstance(feerate_sat_per_vb, bool) or not isinstance(feerate_sat_per_vb, int):
-        raise InvalidInputError("feerate_sat_per_vb", "it is not a whole number")
-    if not 1 <= feerate_sat_per_vb <= DEFAULT_MAX_FEERATE_SAT_PER_VB:
-        raise InvalidInputError("feerate_sat_per_vb", f"it is not from 1 to {DEFAULT_MAX_FEERATE_SAT_PER_VB}")
-    return feerate_sat_per_vb
+def inputs_of(wallet: Wallet, coins: Sequence[WalletCoin]) -> tuple[PaymentInput, ...]:
+    """What spends these coins, in BIP69's order."""
+    ordered = sorted(coins, key=lambda coin: (coin.txid[::-1], coin.index))
+    return tuple(payment_input(wallet, coin) for coin in ordered)
 
 
-def _fee_cap_sat(network: Network, max_fee_sat: int | None) -> int:
-    if max_fee_sat is not None:
-        return check_amount_sat(max_fee_sat)
-    if network is Network.MAINNET:
-        raise FeeCapMissingError(network.value)
-    return DEFAULT_MAX_FEE_SAT
-
-
-def signing_digests(transaction: Transaction, inputs: tuple[PaymentInput, ...]) -> tuple[bytes, ...]:
-    """The 32 bytes that each input's key signs (BIP143, SIGHASH_ALL)."""
-    return tuple(
-        segwit_v0_sighash(transaction, index, p2wpkh_script_code(hash160(spent.public_key)), spent.amount_sat)
-        for index, spent in enumerate(inputs)
-    )
-
-
-def with_witnesses(
-    transaction: Transaction, inputs: tuple[PaymentInput, ...], signatures: tuple[bytes, ...]
-) -> Transaction:
-    """The transaction with each input's signature (with its type byte) and key (BIP141)."""
-    signed = tuple(
-        TxInput(bare.prevout, b"", bare.sequence, (signature, spent.public_key))
-        for bare, spent, signature in zip(transaction.inputs, inputs, signatures, strict=True)
-    )
-    return Transaction(transaction.version, signed, transaction.outputs, transaction.lock_time)
-
-
-def estimated_vsize(transaction: Transaction, inputs: tuple[PaymentInput, ...]) -> int:
-    """Virtual bytes with signatures of the greatest length; the signed one is never larger."""
-    placeholders = (_SIGNATURE_PLACEHOLDER,) * len(inputs)
-    return with_witnesses(transaction, inputs, placeholders).vsize
+def bare_transaction(inputs: Sequence[PaymentInput], outputs: Sequence[TxOutput]) -> Transaction:
+    """The transaction without signatures, its outputs in BIP69's order; it may be replaced (BIP125)."""
+    ordered = sorted(outputs, key=lambda output: (output.amount_sat, output.script_pubkey))
+    spent = tuple(TxInput(Outpoint(Txid(one.txid), one.index)) for one in inputs)
+    return Transaction(2, spent, tuple(ordered))

@@ -65,6 +65,7 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (Nothing, wallet.WalletCreated): lambda _, event: wallet.create(event),
     (Wallet, wallet.AddressAdded): wallet.add_address,
     (Wallet, wallet.PaymentRequested): wallet.request_payment,
+    (Wallet, wallet.ReplacementRequested): wallet.request_replacement,
     (Wallet, payment.PaymentSigned): _payment_event,
     (Wallet, payment.PaymentSigningRefused): _payment_event,
     (Wallet, payment.PaymentBroadcast): _payment_event,
@@ -112,6 +113,8 @@ def answer(state: BitcoinState, event: Event) -> BitcoinAnswer:
         case Watchlist(), subscriptions.SubscriptionAdded():
             added = state.find(event.subscription.subscription_id)
             return subscriptions.view_of(state, added)
+        case Wallet(), wallet.ReplacementRequested():
+            return payment.view_of(state.payment(event.payment_id), state.cursor.height)
         case Generation(), _:
             return generation.view_of(state)
         case _:

@@ -23,6 +23,7 @@ from anya_actors.domain.bitcoin.wire import (
     sha256d,
     u32,
 )
+from anya_actors.domain.machine import InvalidInputError
 
 SEQUENCE_FINAL: Final = 0xFFFFFFFF
 MAX_SEQUENCE_RBF: Final = 0xFFFFFFFD
@@ -44,6 +45,16 @@ class Outpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     def is_null(self) -> bool:
         """Whether this is what a coinbase "spends"."""
         return self.index == 0xFFFFFFFF and not any(self.txid)
+
+
+def parse_outpoint(text: str) -> Outpoint:
+    """``txid:index`` with the txid as Core shows it; raises `InvalidInputError`, `HashError`."""
+    txid, mark, index = text.partition(":")
+    if not mark or not index.isascii() or not index.isdigit() or len(index) > 10:
+        raise InvalidInputError("outpoint", "it is not of the form txid:index")
+    if int(index) > 0xFFFFFFFF:
+        raise InvalidInputError("outpoint", "its index does not fit into 32 bits")
+    return Outpoint(Txid.from_hex(txid), int(index))
 
 
 NULL_OUTPOINT: Final = Outpoint(Txid(bytes(32)), 0xFFFFFFFF)

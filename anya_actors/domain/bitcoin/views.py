@@ -93,7 +93,8 @@ class BalanceView(msgspec.Struct, frozen=True):
 
     ``confirmed_sat``: in blocks, unspent there, mature; of which ``reserved_sat`` is promised to
     payments under way and ``spendable_sat`` is not. ``immature_sat``: coinbase outputs with fewer
-    than 101 confirmations. ``pending_sat``: on its way to the wallet in the mempool, own change included.
+    than 101 confirmations. ``pending_sat``: on its way to the wallet in the mempool, own change
+    included; of which ``spendable_change_sat`` may be spent as well.
     """
 
     wallet: str
@@ -103,13 +104,24 @@ class BalanceView(msgspec.Struct, frozen=True):
     immature_sat: int
     pending_sat: int
     height: int
+    spendable_change_sat: int = 0
+
+
+class RecipientView(msgspec.Struct, frozen=True):
+    """Who is paid how much."""
+
+    address: str
+    amount_sat: int
 
 
 class PaymentView(msgspec.Struct, frozen=True, tag=True):
     """A payment; ``phase`` as in ``payment.Phase``.
 
-    ``txid``, ``fee_sat`` and ``change_sat`` are fixed from the first answer on. ``height`` is the
-    block that holds it. ``reason`` says why it was rejected, conflicted or last refused.
+    ``txid``, ``fee_sat`` and ``change_sat`` are fixed from the first answer on and change only by
+    a replacement; ``txids`` are those of all its versions, of which at most one is ever in the
+    chain. ``cancels``: the version that it stands by takes it back. ``height`` is the block that
+    holds it. ``reason`` says why it was rejected, conflicted or last refused. ``address`` is the
+    first recipient's, ``amount_sat`` what all of them get.
     """
 
     payment_id: str
@@ -125,6 +137,9 @@ class PaymentView(msgspec.Struct, frozen=True, tag=True):
     confirmations: int
     reason: str
     requested_unix_ms: int
+    recipients: tuple[RecipientView, ...] = ()
+    txids: tuple[str, ...] = ()
+    cancels: bool = False
 
 
 class GenerationView(msgspec.Struct, frozen=True, tag=True):

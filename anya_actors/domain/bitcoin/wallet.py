@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -23,11 +24,14 @@ from anya_actors.domain.bitcoin.payment import (
     RESERVING,
     Payment,
     PaymentInput,
+    PaymentReplaced,
+    Phase,
     SignPayment,
+    Version,
 )
-from anya_actors.domain.bitcoin.payment import step as step_payment
+from anya_actors.domain.bitcoin.payment_steps import step as step_payment
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
-from anya_actors.domain.bitcoin.transaction import Outpoint
+from anya_actors.domain.bitcoin.transaction import Outpoint, parse_transaction
 from anya_actors.domain.bitcoin.views import AddressView, BalanceView, WalletView
 from anya_actors.domain.machine import AnyaError, Event, InvalidInputError, Step
 
@@ -90,6 +94,10 @@ class WalletKey(msgspec.Struct, frozen=True):
         return p2wpkh_script(hash160(self.public_key))
 
 
+UNCONFIRMED: Final = -1
+"""The height of a coin that no block holds yet."""
+
+
 class WalletCoin(msgspec.Struct, frozen=True):
     """An output to one of the wallet's keys in a block. ``txid`` in wire order.
 
@@ -137,20 +145,23 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
                 return payment
         raise UnknownPaymentError(payment_id)
 
-    def reserved(self) -> dict[tuple[bytes, int], int]:
-        """The amounts of the outpoints promised to payments under way."""
-        return {
-            (spent.txid, spent.index): spent.amount_sat
-            for payment in self.payments
-            if payment.phase in RESERVING
-            for spent in payment.inputs
-        }
+    def reserved(self) -> set[tuple[bytes, int]]:
+        """The outpoints promised to payments under way."""
+        under_way = (payment.outpoints for payment in self.payments if payment.phase in RESERVING)
+        return set().union(*under_way)
 
     def spendable(self) -> list[WalletCoin]:
         """Coins that a new payment may spend, in a fixed order."""
         reserved = self.reserved()
         free = [coin for coin in self.unspent() if coin.outpoint not in reserved]
         return sorted((coin for coin in free if self.is_mature(coin)), key=lambda coin: coin.outpoint)
+
+    def spendable_change(self) -> list[WalletCoin]:
+        """Own change in the mempool, of payments that a node has taken, in a fixed order."""
+        reserved = self.reserved()
+        found = (unconfirmed_change(self, payment) for payment in self.payments)
+        free = [coin for coin in found if coin is not None and coin.outpoint not in reserved]
+        return sorted(free, key=lambda coin: coin.outpoint)
 
     def unspent(self) -> Iterable[WalletCoin]:
         return (coin for coin in self.coins if coin.spent_height is None)
@@ -183,11 +194,26 @@ class AddressAdded(Event, frozen=True):
     key: WalletKey
 
 
+class ChangeOutput(msgspec.Struct, frozen=True):
+    """Where change goes that has never been used: a key of its own."""
+
+    script_pubkey: bytes
+    key: WalletKey | None = None
+
+
 class PaymentRequested(Event, frozen=True):
     """A payment whose transaction has been built from spendable coins of this wallet."""
 
     payment: Payment
-    change_key: WalletKey | None
+    change: ChangeOutput | None
+
+
+class ReplacementRequested(Event, frozen=True):
+    """A version of a payment has been built that is to replace the present one."""
+
+    payment_id: str
+    replacement: Version
+    change: ChangeOutput | None
 
 
 def check_wallet_name(name: str) -> str:
@@ -209,17 +235,35 @@ def add_address(wallet: Wallet, event: AddressAdded) -> Step[Wallet]:
 def request_payment(wallet: Wallet, event: PaymentRequested) -> Step[Wallet]:
     """Reserve the coins and owe the signatures; raises `CoinNotSpendableError`."""
     payment = event.payment
-    spendable = {coin.outpoint for coin in wallet.spendable()}
-    for spent in payment.inputs:
-        if (spent.txid, spent.index) not in spendable:
-            raise CoinNotSpendableError(str(Outpoint(Txid(spent.txid), spent.index)))
-    keys = wallet.keys if event.change_key is None else (*wallet.keys, event.change_key)
-    promised = replace(wallet, keys=keys, payments=(*wallet.payments, payment))
+    _verify_spendable(wallet, payment.inputs)
+    promised = replace(_with_change(wallet, event.change), payments=(*wallet.payments, payment))
     command = SignPayment(payment.payment_id, payment.transaction, payment.inputs)
     published = BitcoinPaymentRequested(
         wallet.name, payment.payment_id, payment.txid_hex, payment.amount_sat, payment.fee_sat
     )
     return Step(promised, (command,), (published,))
+
+
+def request_replacement(wallet: Wallet, event: ReplacementRequested) -> Step[Wallet]:
+    """Replace a payment's version; raises `CoinNotSpendableError` and what `payment_steps` raises."""
+    payment, version = wallet.payment(event.payment_id), event.replacement
+    own = payment.version.outpoints
+    _verify_spendable(wallet, [one for one in version.inputs if one.outpoint not in own])
+    replaced = PaymentReplaced(event.payment_id, version)
+    return advance_payment(_with_change(wallet, event.change), event.payment_id, replaced)
+
+
+def _verify_spendable(wallet: Wallet, inputs: Iterable[PaymentInput]) -> None:
+    spendable = {coin.outpoint for coin in (*wallet.spendable(), *wallet.spendable_change())}
+    for spent in inputs:
+        if spent.outpoint not in spendable:
+            raise CoinNotSpendableError(str(Outpoint(Txid(spent.txid), spent.index)))
+
+
+def _with_change(wallet: Wallet, change: ChangeOutput | None) -> Wallet:
+    if change is None or change.key is None:
+        return wallet
+    return replace(wallet, keys=(*wallet.keys, change.key))
 
 
 def advance_payment(wallet: Wallet, payment_id: str, event: Event) -> Step[Wallet]:
@@ -229,6 +273,28 @@ def advance_payment(wallet: Wallet, payment_id: str, event: Event) -> Step[Walle
         outcome.state if payment.payment_id == payment_id else payment for payment in wallet.payments
     )
     return Step(replace(wallet, payments=payments), outcome.commands, outcome.events)
+
+
+def change_script_of(wallet: Wallet, payment: Payment) -> bytes:
+    """The script that the payment's change goes to, empty where there is none."""
+    if payment.change_script or not payment.change_sat:
+        return payment.change_script
+    # Stored before its script was: its key is the wallet's.
+    outputs = parse_transaction(payment.transaction).outputs
+    keys = {key.script_pubkey for key in wallet.keys if key.change}
+    return next((one.script_pubkey for one in outputs if one.script_pubkey in keys), b"")
+
+
+def unconfirmed_change(wallet: Wallet, payment: Payment) -> WalletCoin | None:
+    """The change of a payment that waits in the mempool, as a coin of no block."""
+    waits = payment.phase is Phase.BROADCAST and payment.refused_height < 0 and not payment.broadcast_owed
+    if not waits or not payment.change_sat:
+        return None
+    script = change_script_of(wallet, payment)
+    for index, output in enumerate(parse_transaction(payment.transaction).outputs):
+        if output.script_pubkey == script:
+            return WalletCoin(payment.txid, index, output.amount_sat, script, UNCONFIRMED, coinbase=False)
+    return None
 
 
 def payment_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
@@ -271,6 +337,7 @@ def balance_of(wallet: Wallet) -> BalanceView:
         confirmed_sat=confirmed_sat,
         reserved_sat=sum(coin.amount_sat for coin in promised),
         spendable_sat=sum(coin.amount_sat for coin in wallet.spendable()),
+        spendable_change_sat=sum(coin.amount_sat for coin in wallet.spendable_change()),
         immature_sat=immature_sat,
         pending_sat=sum(pending.received_sat for pending in wallet.pending),
         height=wallet.cursor.height,

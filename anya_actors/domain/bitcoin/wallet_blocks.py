@@ -210,12 +210,30 @@ class _Change:
 
     def _confirm_payments(self, transaction: WalletTransaction, height: int) -> None:
         spends = set(transaction.spends)
+        for before in self._wallet.payments:
+            if before.phase in _IN_A_BLOCK:
+                continue
+            if transaction.txid in before.txids:
+                self._advance(before, PaymentConfirmed(before.payment_id, height, transaction.txid))
+                self._conflict_children(before.txids - {transaction.txid}, transaction.txid)
+            elif before.phase in RESERVING and spends & before.outpoints:
+                spent = tuple(spends & before.outpoints)
+                self._conflict(before.payment_id, spent, transaction.txid)
+
+    def _conflict(self, payment_id: str, spent: tuple[tuple[bytes, int], ...], txid: bytes) -> None:
+        payment = self._wallet.payment(payment_id)
+        if payment.phase not in RESERVING:
+            return
+        self._advance(payment, PaymentConflicted(payment_id, txid, spent))
+        if self._wallet.payment(payment_id).phase is Phase.CONFLICTED:
+            self._conflict_children(payment.txids, txid)
+
+    def _conflict_children(self, parents: frozenset[bytes], txid: bytes) -> None:
+        """What spends an output of a transaction that can no longer be, can no longer be either."""
         for payment in self._wallet.payments:
-            if payment.txid == transaction.txid:
-                if payment.phase not in _IN_A_BLOCK:
-                    self._advance(payment, PaymentConfirmed(payment.payment_id, height))
-            elif payment.phase in RESERVING and spends & payment.outpoints:
-                self._advance(payment, PaymentConflicted(payment.payment_id, transaction.txid))
+            lost = tuple(outpoint for outpoint in payment.outpoints if outpoint[0] in parents)
+            if lost and payment.phase in RESERVING:
+                self._conflict(payment.payment_id, lost, txid)
 
     def settle_payments(self) -> None:
         """Settle what is deep enough, and let go of what lies too deep to come back."""
@@ -275,5 +293,6 @@ def _slimmed(payment: Payment, oldest_height: int) -> Payment:
     """The payment without its bytes and inputs once no reorganisation that we follow can reach it."""
     buried = payment.height is not None and payment.height < oldest_height
     if payment.phase is Phase.SETTLED and buried and payment.transaction:
-        return replace(payment, transaction=b"", inputs=())
+        others = tuple(replace(other, transaction=b"", inputs=()) for other in payment.others)
+        return replace(payment, transaction=b"", inputs=(), others=others)
     return payment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from anya_actors.domain.bitcoin import rules
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor, FollowedChain
@@ -10,9 +10,11 @@ from anya_actors.domain.bitcoin.generation import Generation
 from anya_actors.domain.bitcoin.rules import BitcoinAnswer, BitcoinState
 from anya_actors.domain.bitcoin.subscriptions import Watchlist
 from anya_actors.domain.bitcoin.wallet import UnknownWalletError, Wallet
-from anya_actors.domain.machine import Event
+from anya_actors.domain.machine import Event, InvalidInputError
 from anya_actors.services.bitcoin.locks import KeyLocks
 from anya_actors.services.durable import DurableEngine, Rules
+
+V = TypeVar("V")
 
 CHAIN_KEY: Final = "chain"
 SUBSCRIPTIONS_KEY: Final = "subscriptions"
@@ -33,6 +35,18 @@ BITCOIN_RULES: Final = Rules(
 
 def wallet_key(name: str) -> str:
     return _WALLET_PREFIX + name
+
+
+def call_id(message_id: str) -> str:
+    """The engine's id of a caller's request: apart from those of the follower."""
+    return f"call/{message_id}"
+
+
+def expect(answer: object, kind: type[V]) -> V:
+    """The answer if it is of this kind; raises `InvalidInputError` for a reused message id."""
+    if not isinstance(answer, kind):
+        raise InvalidInputError("message_id", "it was used for another kind of call")
+    return answer
 
 
 class Ledger:

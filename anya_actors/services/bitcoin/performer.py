@@ -13,7 +13,7 @@ from anya_actors.domain.bitcoin.payment import (
     Phase,
     SignPayment,
 )
-from anya_actors.domain.bitcoin.payment_plan import signing_digests, with_witnesses
+from anya_actors.domain.bitcoin.payment_signing import signing_digests, with_witnesses
 from anya_actors.domain.bitcoin.sighash import Sighash
 from anya_actors.domain.bitcoin.transaction import parse_transaction
 from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
@@ -62,21 +62,23 @@ class Performer:
             try:
                 signature = await self._signer.sign_ecdsa(spent.key, digest)
             except (UnknownKeyError, OperationRefusedError) as error:
-                return PaymentSigningRefused(command.payment_id, str(error))
+                return PaymentSigningRefused(command.payment_id, str(error), bytes(bare.txid))
             _verify(spent.key, spent.public_key, digest, signature)
             signatures.append(signature + bytes((Sighash.ALL,)))
         signed = with_witnesses(bare, command.inputs, tuple(signatures))
-        return PaymentSigned(command.payment_id, signed.serialize())
+        return PaymentSigned(command.payment_id, signed.serialize(), bytes(bare.txid))
 
     async def _broadcast(self, key: str, command: BroadcastPayment) -> Event:
+        transaction = parse_transaction(command.transaction)
+        version = bytes(transaction.txid)
         try:
-            await self._rpc.broadcast(parse_transaction(command.transaction))
+            await self._rpc.broadcast(transaction)
         except BroadcastRejectedError as error:
-            return await self._refused(key, command.payment_id, error.reason)
+            return await self._refused(key, command.payment_id, error.reason, version)
         self._follower.wake()
-        return PaymentBroadcast(command.payment_id)
+        return PaymentBroadcast(command.payment_id, version)
 
-    async def _refused(self, key: str, payment_id: str, reason: str) -> Event:
+    async def _refused(self, key: str, payment_id: str, reason: str, version: bytes) -> Event:
         # A node that has the transaction in a block whose outputs are all spent rejects it like
         # one whose coins are missing. The chain knows: look there before believing the refusal.
         info = await self._rpc.chain_info()
@@ -86,8 +88,8 @@ class Performer:
             # The block that made its coins may be one that the node has still to read anew.
             raise UnavailableError("the Bitcoin node", "it has not yet read all the blocks that it had")
         if wallet.payment(payment_id).phase in _IN_A_BLOCK:
-            return PaymentBroadcast(payment_id)
-        return PaymentRefused(payment_id, reason, wallet.cursor.height)
+            return PaymentBroadcast(payment_id, version)
+        return PaymentRefused(payment_id, reason, wallet.cursor.height, version)
 
 
 def _verify(key: str, public_key: bytes, digest: bytes, signature: bytes) -> None:

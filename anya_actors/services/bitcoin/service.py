@@ -8,22 +8,12 @@ node stands in ``node_queries``, who waits for what in ``subscriptions``.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
-from anya_actors.domain.bitcoin import payment as payments
 from anya_actors.domain.bitcoin import wallet as wallets
-from anya_actors.domain.bitcoin.address import parse_address
-from anya_actors.domain.bitcoin.amount import check_amount_sat
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
-from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment_plan import (
-    DEFAULT_MAX_FEERATE_SAT_PER_VB,
-    PaymentOrder,
-    check_feerate,
-    plan_payment,
-)
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -35,15 +25,11 @@ from anya_actors.domain.bitcoin.views import (
 )
 from anya_actors.domain.bitcoin.wallet import (
     AddressAdded,
-    PaymentRequested,
-    UnknownPaymentError,
-    UnknownWalletError,
-    Wallet,
     WalletCreated,
     WalletExistsError,
     check_wallet_name,
 )
-from anya_actors.domain.machine import AnyaError, InvalidInputError, UnavailableError
+from anya_actors.domain.machine import UnavailableError
 from anya_actors.domain.supervision.backoff import Backoff
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc
@@ -54,31 +40,25 @@ from anya_actors.ports.signer import Signer
 from anya_actors.ports.state_store import StateStore
 from anya_actors.services.bitcoin.chain_views import block_view, tip_view, transaction_view
 from anya_actors.services.bitcoin.follower import Follower
-from anya_actors.services.bitcoin.ledger import BITCOIN_RULES, BitcoinEngine, Ledger, wallet_key
+from anya_actors.services.bitcoin.ledger import (
+    BITCOIN_RULES,
+    BitcoinEngine,
+    Ledger,
+    call_id,
+    expect,
+    wallet_key,
+)
 from anya_actors.services.bitcoin.mining import Miner
 from anya_actors.services.bitcoin.node_queries import NodeQueries
+from anya_actors.services.bitcoin.payments import Payments, SendTerms
 from anya_actors.services.bitcoin.performer import Performer
-from anya_actors.services.bitcoin.settings import REGTEST_FEERATE_SAT_PER_VB, BitcoinSettings
+from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
-from anya_actors.services.durable import IdempotencyConflictError
-
-V = TypeVar("V")
 
 _HEIGHT = re.compile(r"[0-9]{1,9}", re.ASCII)
 # An owed broadcast must not sleep for long after its node has come back.
 _RETRIES: Final = Backoff(first_s=0.05, longest_s=5.0)
-
-
-class FeerateUnknownError(AnyaError):
-    """The payment names no feerate and the node cannot estimate one."""
-
-    code = "feerate-unknown"
-    message = "the node on {} has seen too few transactions to estimate a feerate"
-    remedy = "Give feerate_sat_per_vb with the payment, or set bitcoin.fallback_feerate_sat_per_vb."
-
-    def __init__(self, network: str) -> None:
-        super().__init__(network)
 
 
 class BitcoinService:
@@ -112,6 +92,7 @@ class BitcoinService:
         self._keys = WalletKeys(actors, owner=store.actor)
         self._follower = Follower(self._ledger, rpc, clock, self._settings)
         self._performer = Performer(self._ledger, rpc, signer, self._follower)
+        self._payments = Payments(self._ledger, rpc, self._keys, clock, randomness, self._settings)
         self._miner = Miner(self._ledger, rpc, self._follower, self._settings.network)
         self.node = NodeQueries(rpc, self._follower, self._settings)
         self.subscriptions = Subscriptions(self._ledger, rpc, self._follower, clock, self._settings.network)
@@ -182,7 +163,7 @@ class BitcoinService:
         """
         key, request = wallet_key(check_wallet_name(name)), ("create_wallet", name)
         async with self._ledger.locks(key):
-            answered = await self._engine.answered(key, _call(message_id), request)
+            answered = await self._engine.answered(key, call_id(message_id), request)
             if isinstance(answered, WalletView):
                 return answered
             if await self._engine.exists(key):
@@ -197,8 +178,8 @@ class BitcoinService:
             event = WalletCreated(
                 name, self._settings.network.value, first, chain.cursor, self._clock.now_unix_ms()
             )
-            answer = await self._engine.handle(key, event, message_id=_call(message_id), request=request)
-        return _expect(answer, WalletView)
+            answer = await self._engine.handle(key, event, message_id=call_id(message_id), request=request)
+        return expect(answer, WalletView)
 
     async def wallets(self) -> list[WalletView]:
         """Every wallet, by name."""
@@ -208,15 +189,15 @@ class BitcoinService:
         """A receiving address that was never given out; its key is made in the HSM."""
         key, request = wallet_key(check_wallet_name(wallet)), ("new_address", wallet)
         async with self._ledger.locks(key):
-            answered = await self._engine.answered(key, _call(message_id), request)
+            answered = await self._engine.answered(key, call_id(message_id), request)
             if isinstance(answered, AddressView):
                 return answered
             before = await self._ledger.wallet(wallet)
             fresh = await self._keys.make(wallet, len(before.keys))
             answer = await self._engine.handle(
-                key, AddressAdded(fresh), message_id=_call(message_id), request=request
+                key, AddressAdded(fresh), message_id=call_id(message_id), request=request
             )
-        return _expect(answer, AddressView)
+        return expect(answer, AddressView)
 
     async def balance(self, wallet: str) -> BalanceView:
         """The wallet's money as of the block that it has followed; raises `UnknownWalletError`."""
@@ -234,90 +215,65 @@ class BitcoinService:
         *,
         message_id: str,
     ) -> PaymentView:
-        """Promise a payment. When this returns, it will be made whatever crashes.
+        """Pay one address: see `pay`."""
+        terms = SendTerms(feerate_sat_per_vb, max_fee_sat)
+        request = ("send", wallet, address, amount_sat, feerate_sat_per_vb, max_fee_sat)
+        return await self._payments.send(wallet, [(address, amount_sat)], terms, message_id, request)
+
+    async def pay(
+        self, wallet: str, to: Sequence[tuple[str, int]], terms: SendTerms, *, message_id: str
+    ) -> PaymentView:
+        """Promise a payment to several addresses. When this returns, it will be made whatever crashes.
 
         The answer is that of the promise (phase ``requested``), with the final txid and fee; ask
         `payment` how it fares. Without a feerate the node's estimate is used. Raises, with nothing
         promised: `UnknownWalletError`, `AddressError`, `AmountError`, `DustError`,
         `InsufficientFundsError`, `TransactionTooLargeError`, `FeeCapMissingError`,
-        `AbsurdFeeError`, `FeerateUnknownError`, `InvalidInputError`, `IdempotencyConflictError`.
+        `AbsurdFeeError`, `FeerateUnknownError`, `CoinNotSpendableError`, `InvalidInputError`,
+        `IdempotencyConflictError`.
         """
-        key = wallet_key(check_wallet_name(wallet))
-        request = ("send", wallet, address, amount_sat, feerate_sat_per_vb, max_fee_sat)
-        async with self._ledger.locks(key):
-            answered = await self._engine.answered(key, _call(message_id), request)
-            if isinstance(answered, PaymentView):
-                return answered
-            before = await self._ledger.wallet(wallet)
-            self._check_order(address, amount_sat)
-            payment_id = _payment_id(wallet, message_id)
-            promised = next((one for one in before.payments if one.payment_id == payment_id), None)
-            if promised is not None:
-                # So long ago that the engine has forgotten its answer; the payment is not.
-                if (promised.address, promised.amount_sat) != (address, amount_sat):
-                    raise IdempotencyConflictError(message_id)
-                return payments.view_of(promised, before.cursor.height)
-            order = PaymentOrder(
-                payment_id=payment_id,
-                address=address,
-                amount_sat=amount_sat,
-                feerate_sat_per_vb=await self._feerate(feerate_sat_per_vb),
-                max_fee_sat=self._settings.max_fee_sat if max_fee_sat is None else max_fee_sat,
-                final_confirmations=self._settings.final_confirmations,
-                requested_unix_ms=self._clock.now_unix_ms(),
-            )
-            event = await self._promise(before, order)
-            answer = await self._engine.handle(key, event, message_id=_call(message_id), request=request)
-        return _expect(answer, PaymentView)
+        asked = tuple((address, amount_sat) for address, amount_sat in to)
+        return await self._payments.send(wallet, asked, terms, message_id, ("pay", wallet, asked, terms))
+
+    async def bump_payment(
+        self,
+        payment_id: str,
+        feerate_sat_per_vb: int | None = None,
+        max_fee_sat: int | None = None,
+        *,
+        message_id: str,
+    ) -> PaymentView:
+        """Raise the fee of a payment in the mempool by replacing its transaction (BIP125).
+
+        Whatever crashes, at most one of the versions is ever in the chain. Without a feerate, the
+        least that nodes take. Raises, with nothing changed: `UnknownPaymentError`,
+        `NotReplaceableError`, `ReplacementFeeError`, `InsufficientFundsError`, `AbsurdFeeError`.
+        """
+        return await self._payments.replace(
+            payment_id, feerate_sat_per_vb, max_fee_sat, message_id, cancel=False
+        )
+
+    async def cancel_payment(
+        self,
+        payment_id: str,
+        feerate_sat_per_vb: int | None = None,
+        max_fee_sat: int | None = None,
+        *,
+        message_id: str,
+    ) -> PaymentView:
+        """Take a payment in the mempool back, by a replacement that pays the wallet itself.
+
+        A miner may still include the payment itself; its view's ``cancels`` says, once it is
+        confirmed, which of the two it was. Raises as `bump_payment`.
+        """
+        return await self._payments.replace(
+            payment_id, feerate_sat_per_vb, max_fee_sat, message_id, cancel=True
+        )
 
     async def payment(self, payment_id: str) -> PaymentView:
         """How a payment fares; raises `UnknownPaymentError`."""
-        try:
-            wallet = await self._ledger.wallet(payment_id.rpartition(".")[0])
-        except UnknownWalletError:
-            raise UnknownPaymentError(payment_id) from None
-        return payments.view_of(wallet.payment(payment_id), wallet.cursor.height)
+        return await self._payments.payment(payment_id)
 
     async def payments(self, wallet: str) -> list[PaymentView]:
         """Every payment of the wallet, oldest first."""
-        found = await self._ledger.wallet(check_wallet_name(wallet))
-        return [payments.view_of(payment, found.cursor.height) for payment in found.payments]
-
-    async def _promise(self, wallet: Wallet, order: PaymentOrder) -> PaymentRequested:
-        plan = plan_payment(wallet, order)
-        change = (
-            await self._keys.make(wallet.name, len(wallet.keys), change=True) if plan.needs_change else None
-        )
-        return PaymentRequested(plan.payment(change), change)
-
-    def _check_order(self, address: str, amount_sat: int) -> None:
-        # Before anything is asked of the node, so that bad input is told as such even without one.
-        parse_address(address, self._settings.network)
-        check_amount_sat(amount_sat)
-
-    async def _feerate(self, feerate_sat_per_vb: int | None) -> int:
-        if feerate_sat_per_vb is not None:
-            return check_feerate(feerate_sat_per_vb)
-        estimate = await self._rpc.estimate_feerate(self._settings.confirm_target_blocks)
-        if estimate is not None:
-            return min(max(estimate, 1), DEFAULT_MAX_FEERATE_SAT_PER_VB)
-        if self._settings.fallback_feerate_sat_per_vb is not None:
-            return check_feerate(self._settings.fallback_feerate_sat_per_vb)
-        if self._settings.network is Network.REGTEST:
-            return REGTEST_FEERATE_SAT_PER_VB
-        raise FeerateUnknownError(self._settings.network.value)
-
-
-def _call(message_id: str) -> str:
-    # A caller's ids live beside those of the follower and must never meet one.
-    return f"call/{message_id}"
-
-
-def _payment_id(wallet: str, message_id: str) -> str:
-    return f"{wallet}.{hashlib.sha256(message_id.encode()).hexdigest()[:24]}"
-
-
-def _expect(answer: object, kind: type[V]) -> V:
-    if not isinstance(answer, kind):
-        raise InvalidInputError("message_id", "it was used for another kind of call")
-    return answer
+        return await self._payments.payments(wallet)

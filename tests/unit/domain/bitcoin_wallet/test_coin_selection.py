@@ -23,7 +23,7 @@ from anya_actors.domain.bitcoin.coin_selection import (
 )
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.payment import PaymentInput
-from anya_actors.domain.bitcoin.payment_plan import with_witnesses
+from anya_actors.domain.bitcoin.payment_signing import with_witnesses
 from anya_actors.domain.bitcoin.script import p2pkh_script, p2sh_script, p2tr_script, p2wpkh_script
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.payment import (
     RESERVING,
-    TRANSITIONS,
     BroadcastPayment,
     Payment,
     PaymentBroadcast,
@@ -16,16 +16,22 @@ from anya_actors.domain.bitcoin.payment import (
     PaymentConflicted,
     PaymentInput,
     PaymentRefused,
+    PaymentReplaced,
     PaymentSettled,
     PaymentSigned,
     PaymentSigningRefused,
     PaymentUnconfirmed,
     PaymentVanished,
     Phase,
-    step,
+    SignPayment,
+    Version,
 )
-from anya_actors.domain.machine import Event, IllegalTransitionError
+from anya_actors.domain.bitcoin.payment_steps import TRANSITIONS, step
+from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError
 
+REPLACEMENT = Version(
+    b"bare2", b"\x01" * 32, (PaymentInput(bytes(32), 0, 1141, "wallet.w.0", b"\x02" + bytes(32)),), 2, 282, 0
+)
 EVENTS: tuple[Event, ...] = (
     PaymentSigned("w.1", b"signed"),
     PaymentSigningRefused("w.1", "policy"),
@@ -36,6 +42,7 @@ EVENTS: tuple[Event, ...] = (
     PaymentUnconfirmed("w.1"),
     PaymentSettled("w.1"),
     PaymentConflicted("w.1", bytes(32)),
+    PaymentReplaced("w.1", REPLACEMENT),
 )
 
 
@@ -76,6 +83,8 @@ def test_signed_bytes_reach_the_node_only_through_a_commit(phase: Phase) -> None
             continue
         outcome = step(payment(phase, height=8), event)
         for command in outcome.commands:
+            if isinstance(command, SignPayment):
+                continue
             assert isinstance(command, BroadcastPayment)
             assert command.transaction == outcome.state.transaction
 
@@ -107,3 +116,59 @@ def test_a_payment_that_is_told_dead_is_never_broadcast_again_by_us(phase: Phase
     for event in EVENTS:
         if (phase, type(event)) in TRANSITIONS:
             assert step(payment(phase), event).commands == ()
+
+
+def test_a_replacement_is_signed_and_broadcast_before_it_counts_as_taken() -> None:
+    replaced = step(payment(Phase.BROADCAST), PaymentReplaced("w.1", REPLACEMENT))
+    assert replaced.commands == (SignPayment("w.1", b"bare2", REPLACEMENT.inputs),)
+    assert (replaced.state.phase, replaced.state.txid) == (Phase.REQUESTED, REPLACEMENT.txid)
+    signed = step(replaced.state, PaymentSigned("w.1", b"signed2", REPLACEMENT.txid))
+    assert signed.commands == (BroadcastPayment("w.1", b"signed2"),)
+    assert step(signed.state, PaymentBroadcast("w.1", REPLACEMENT.txid)).state.phase is Phase.BROADCAST
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        PaymentSigningRefused("w.1", "policy", REPLACEMENT.txid),
+        PaymentRefused("w.1", "insufficient fee", 7, REPLACEMENT.txid),
+    ],
+)
+def test_a_refused_replacement_leaves_the_payment_as_it_was(refusal: Event) -> None:
+    replaced = step(payment(Phase.BROADCAST), PaymentReplaced("w.1", REPLACEMENT)).state
+    if isinstance(refusal, PaymentRefused):
+        replaced = step(replaced, PaymentSigned("w.1", b"signed2", REPLACEMENT.txid)).state
+    after = step(replaced, refusal).state
+    assert (after.phase, after.txid, after.transaction) == (Phase.BROADCAST, bytes(32), b"bare")
+    assert after.outpoints == payment(Phase.BROADCAST).outpoints
+
+
+@pytest.mark.parametrize("txid", [bytes(32), REPLACEMENT.txid])
+def test_of_a_payment_and_its_replacement_the_one_in_the_block_counts(txid: bytes) -> None:
+    replaced = step(payment(Phase.BROADCAST), PaymentReplaced("w.1", REPLACEMENT)).state
+    confirmed = step(replaced, PaymentConfirmed("w.1", 8, txid)).state
+    assert (confirmed.phase, confirmed.txid) == (Phase.CONFIRMED, txid)
+    assert [other.alive for other in confirmed.others] == [False]
+    # What was owed for the other version comes too late to change anything.
+    for event in (PaymentSigned("w.1", b"late", REPLACEMENT.txid), PaymentBroadcast("w.1", bytes(32))):
+        late = step(confirmed, event)
+        assert late.commands == ()
+        assert (late.state.phase, late.state.txid) == (Phase.CONFIRMED, txid)
+
+
+def test_a_conflict_with_what_only_the_replacement_spends_leaves_the_original() -> None:
+    more = PaymentInput(b"\x05" * 32, 1, 900, "wallet.w.0", b"\x02" + bytes(32))
+    larger = replace(REPLACEMENT, inputs=(*REPLACEMENT.inputs, more))
+    replaced = step(payment(Phase.BROADCAST), PaymentReplaced("w.1", larger)).state
+    assert more.outpoint in replaced.outpoints
+    after = step(replaced, PaymentConflicted("w.1", b"\x09" * 32, (more.outpoint,)))
+    assert (after.state.phase, after.state.txid) == (Phase.BROADCAST, bytes(32))
+    assert more.outpoint not in after.state.outpoints
+    assert after.commands == (BroadcastPayment("w.1", b"bare"),)
+    lost = step(replaced, PaymentConflicted("w.1", b"\x09" * 32, (REPLACEMENT.inputs[0].outpoint,))).state
+    assert lost.phase is Phase.CONFLICTED
+
+
+def test_a_replacement_must_spend_every_coin_of_the_original() -> None:
+    with pytest.raises(InvalidInputError):
+        step(payment(Phase.BROADCAST), PaymentReplaced("w.1", replace(REPLACEMENT, inputs=())))

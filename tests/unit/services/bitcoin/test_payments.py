@@ -19,11 +19,11 @@ from anya_actors.domain.bitcoin.events import (
     BitcoinPaymentSettled,
 )
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment_plan import AbsurdFeeError, FeeCapMissingError
+from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError, FeeCapMissingError
 from anya_actors.domain.bitcoin.wallet import UnknownPaymentError, UnknownWalletError
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.services.bitcoin import BitcoinService, BitcoinSettings
-from anya_actors.services.bitcoin.service import FeerateUnknownError
+from anya_actors.services.bitcoin.payments import FeerateUnknownError
 from anya_actors.services.durable import IdempotencyConflictError
 
 AMOUNT_SAT = 30_000_000
