@@ -8,7 +8,7 @@ from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.errors import MalformedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment_plan import AbsurdFeeError, FeeCapMissingError
+from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError, FeeCapMissingError
 from anya_actors.domain.bitcoin.spv import InclusionProof, make_inclusion_proof, parse_inclusion_proof
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
 from anya_actors.domain.bitcoin.views import (

@@ -9,7 +9,7 @@ import pytest
 from anya_actors.domain.bitcoin.errors import MalformedTransactionError
 from anya_actors.domain.bitcoin.merkle_proof import MerkleProofError
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment_plan import AbsurdFeeError, FeeCapMissingError
+from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError, FeeCapMissingError
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.bitcoin_rpc import BlockNotFoundError, BroadcastRejectedError, TransactionNotFoundError
 from anya_actors.services.bitcoin import BitcoinService

@@ -109,7 +109,7 @@ async def test_concurrent_payments_never_share_a_coin(world: Any, service: Bitco
     spent = [(one.txid, one.index) for view in views for one in view.inputs]
     assert len(spent) == len(set(spent)) == 3
     with pytest.raises(InsufficientFundsError):
-        await send(service, world, "one too many")
+        await service.send("main", world.payee, 150 * 100_000_000, 3, message_id="one too many")
     balance = await service.balance("main")
     assert (balance.reserved_sat, balance.spendable_sat) == (150 * 100_000_000, 0)
 
