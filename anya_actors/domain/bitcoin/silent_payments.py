@@ -22,8 +22,8 @@ K_MAX: Final = 2323
 CHANGE_LABEL: Final = 0
 """The label no address is published with: it marks the sender's own change."""
 
-# BIP341's point whose private key nobody knows: such an input has no key path.
-_NUMS_KEY: Final = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
+NUMS_KEY: Final = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
+"""BIP341's point whose private key nobody knows: an input with it inside has no key path."""
 _ANNEX: Final = 0x50
 
 
@@ -80,10 +80,11 @@ def input_key(spent: TxOutput, tx_input: TxInput) -> Point | None:
             return None
     elif kind is not ScriptType.WITNESS_V0_KEYHASH:
         return None
-    return _compressed(tx_input.witness[-1]) if tx_input.witness else None
+    return compressed_point(tx_input.witness[-1]) if tx_input.witness else None
 
 
-def _compressed(data: bytes) -> Point | None:
+def compressed_point(data: bytes) -> Point | None:
+    """The point of 33 bytes, or None for any others."""
     try:
         return Point.parse(data) if len(data) == 33 else None
     except CurveError:
@@ -95,7 +96,7 @@ def _key_in_script_sig(key_hash: bytes, script_sig: bytes) -> Point | None:
     for end in range(len(script_sig), 32, -1):
         candidate = script_sig[end - 33 : end]
         if candidate[0] in (2, 3) and hash160(candidate) == key_hash:
-            return _compressed(candidate)
+            return compressed_point(candidate)
     return None
 
 
@@ -108,9 +109,9 @@ def _taproot_key(output_key: bytes, witness: tuple[bytes, ...]) -> Point | None:
     if len(stack) > 1:
         control_block = stack[-1]
         depth, rest = divmod(len(control_block) - 33, 32)
-        if rest or not 0 <= depth <= 128 or control_block[1:33] == _NUMS_KEY:
+        if rest or not 0 <= depth <= 128 or control_block[1:33] == NUMS_KEY:
             return None
-    return _compressed(b"\x02" + output_key)
+    return compressed_point(b"\x02" + output_key)
 
 
 def _input_hash(outpoints: Sequence[Outpoint], total: Point) -> int:
@@ -247,7 +248,7 @@ def _match(P: Point, t: int, remaining: Sequence[bytes], labels: Mapping[bytes, 
         return None
     for output_key in remaining:
         # Many labels: what the output has over P must be a label's point, by one or the other y.
-        output = _compressed(b"\x02" + output_key)
+        output = compressed_point(b"\x02" + output_key)
         for candidate in () if output is None else (output, output.negate()):
             difference = sum_points([candidate, P.negate()])
             known = None if difference is None else labels.get(difference.serialize())

@@ -51,12 +51,13 @@ class Psbt(msgspec.Struct, frozen=True, dict=True):
             return self.unsigned_transaction.lock_time
         return determine_lock_time(self.inputs, self.globals.number(Global.FALLBACK_LOCKTIME) or 0)
 
-    def _assembled(self, lock_time: int) -> Transaction:
+    def _assembled(self, lock_time: int, *, identifying: bool = False) -> Transaction:
         outputs = []
         for index, output in enumerate(self.outputs):
-            if output.script is None:
+            script = output.silent_payment_script if identifying else output.script
+            if script is None:
                 raise PsbtStateError("turned into a transaction", f"output {index} has no script yet")
-            outputs.append(TxOutput(output.amount_sat or 0, output.script))
+            outputs.append(TxOutput(output.amount_sat or 0, script))
         inputs = tuple(
             TxInput(self.prevout(index), b"", SEQUENCE_FINAL if held.sequence is None else held.sequence)
             for index, held in enumerate(self.inputs)
@@ -69,7 +70,7 @@ class Psbt(msgspec.Struct, frozen=True, dict=True):
         """What two PSBTs of one transaction share, whatever their sequences and lock times (BIP370)."""
         if self.version == 0:
             return self.unsigned_transaction.txid
-        assembled = self._assembled(0)
+        assembled = self._assembled(0, identifying=True)
         inputs = tuple(TxInput(spent.prevout, b"", 0) for spent in assembled.inputs)
         return Transaction(assembled.version, inputs, assembled.outputs, 0).txid
 

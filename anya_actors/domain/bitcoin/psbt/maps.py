@@ -263,6 +263,12 @@ class OutputMap(PsbtMap, frozen=True, dict=True):
         return self.value(Out.SCRIPT)
 
     @property
+    def silent_payment_script(self) -> bytes | None:
+        """What stands for the script where a PSBT is named: the address, if it is a silent one (BIP375)."""
+        info = self.value(Out.SP_V0_INFO)
+        return self.script if info is None else b"\x00" + info
+
+    @property
     def tap_internal_key(self) -> bytes | None:
         return self.value(Out.TAP_INTERNAL_KEY)
 
