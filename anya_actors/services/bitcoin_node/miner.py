@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_template import choose_transactions
 from anya_actors.domain.bitcoin.lock_times import is_final
-from anya_actors.domain.bitcoin.mempool import Mempool
+from anya_actors.domain.bitcoin.mempool import Mempool, MempoolEntry
 from anya_actors.domain.bitcoin.mining import (
     block_subsidy_sat,
     coinbase_transaction,
@@ -32,13 +32,18 @@ class Miner:
         """The clock's time, or the earliest that the rules allow (BIP113)."""
         return max(self._chain.tip.median_time_past_s() + 1, self._clock.now_unix_ms() // 1000)
 
-    def from_mempool(self, script_pubkey: bytes, extra_nonce: int, tries: int) -> Block | None:
-        """A solved block of the best paying transactions; None if ``tries`` nonces were too few."""
-        chosen = [
+    def choose(self) -> list[MempoolEntry]:
+        """The waiting transactions that the next block should hold, parents before children."""
+        tip = self._chain.tip
+        return [
             entry
             for entry in choose_transactions(self._pool())
-            if is_final(entry.transaction, self._chain.tip.height + 1, self._chain.tip.median_time_past_s())
+            if is_final(entry.transaction, tip.height + 1, tip.median_time_past_s())
         ]
+
+    def from_mempool(self, script_pubkey: bytes, extra_nonce: int, tries: int) -> Block | None:
+        """A solved block of the best paying transactions; None if ``tries`` nonces were too few."""
+        chosen = self.choose()
         fees_sat = sum(entry.fee_sat for entry in chosen)
         return self.of([entry.transaction for entry in chosen], fees_sat, script_pubkey, extra_nonce, tries)
 

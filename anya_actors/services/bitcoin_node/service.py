@@ -33,6 +33,7 @@ from anya_actors.services.bitcoin_node.journal import (
 )
 from anya_actors.services.bitcoin_node.miner import Miner
 from anya_actors.services.bitcoin_node.notices import Notices, Subscriber
+from anya_actors.services.bitcoin_node.proposals import Proposals
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
 from anya_actors.services.bitcoin_node.wallet import NodeWallet
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
@@ -79,7 +80,8 @@ class BitcoinNodeService:
         self.chain = Chain(engines, self._journal)
         self._waiting = WaitingTransactions(self.chain, self._journal, clock)
         self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
-        self._miner = Miner(self.chain, lambda: self._waiting.pool, clock)
+        self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
+        self._proposals = Proposals(self.chain)
         self._notices = Notices()
         self._turn = asyncio.Lock()
         self.started_s = clock.monotonic_s()
@@ -172,7 +174,7 @@ class BitcoinNodeService:
         return hashes
 
     async def _mine(self, script_pubkey: bytes, tries: int) -> Block | None:
-        block = self._miner.from_mempool(script_pubkey, self.records, min(tries, NONCES))
+        block = self.miner.from_mempool(script_pubkey, self.records, min(tries, NONCES))
         if block is not None:
             await self._take_own(block)
         return block
@@ -192,12 +194,21 @@ class BitcoinNodeService:
         self, script_pubkey: bytes, chosen: Sequence[Txid | Transaction], submit: bool
     ) -> Block:
         transactions = [item if isinstance(item, Transaction) else self._waiting_one(item) for item in chosen]
-        block = self._miner.of(transactions, 0, script_pubkey, self.records, NONCES)
+        block = self.miner.of(transactions, 0, script_pubkey, self.records, NONCES)
         if block is None:
             raise UnavailableError("a block", "no nonce is right")
         if submit:
             await self._take_own(block)
+        else:
+            await self._verify_proposal(block)
         return block
+
+    async def verify_proposal(self, block: Block) -> None:
+        """Raise `RejectedBlockError` if the block breaks a rule on the tip; its work does not count."""
+        await self._alone(lambda: self._verify_proposal(block))
+
+    async def _verify_proposal(self, block: Block) -> None:
+        await self._proposals.verify(block, self._clock.now_unix_ms() // 1000)
 
     def _waiting_one(self, txid: Txid) -> Transaction:
         entry = self.pool.entries.get(txid)

@@ -9,11 +9,16 @@ from typing import Final
 
 from anya_actors.serve.bitcoin_rpc.context import Method
 from anya_actors.serve.bitcoin_rpc.methods import (
+    block_statistics,
+    block_templates,
     blockchain,
     blocks,
     control,
+    filters,
     mining,
     network,
+    proofs,
+    tip_waits,
     transactions,
     unspent,
     util,
@@ -21,13 +26,20 @@ from anya_actors.serve.bitcoin_rpc.methods import (
 )
 
 _CATEGORIES: Final = {
-    "blockchain": blocks.METHODS | blockchain.METHODS | unspent.METHODS | network.BLOCKCHAIN,
+    "blockchain": blocks.METHODS
+    | blockchain.METHODS
+    | block_statistics.METHODS
+    | filters.METHODS
+    | network.BLOCKCHAIN
+    | proofs.METHODS
+    | tip_waits.METHODS
+    | unspent.METHODS,
     "control": control.METHODS,
     "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN,
-    "mining": mining.METHODS,
+    "mining": mining.METHODS | block_templates.METHODS,
     "network": network.METHODS,
     "rawtransactions": transactions.METHODS,
-    "util": util.METHODS,
+    "util": util.METHODS | filters.UTIL,
     "wallet": wallet.METHODS,
 }
 

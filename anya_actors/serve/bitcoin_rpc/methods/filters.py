@@ -73,7 +73,9 @@ def _may_hold(context: RpcContext, node: BlockNode, scripts: set[bytes]) -> bool
 async def _holds(context: RpcContext, node: BlockNode, scripts: set[bytes]) -> bool:
     block = await context.node.chain.read_block(node)
     paid = {output.script_pubkey for transaction in block.transactions for output in transaction.outputs}
-    spent = {coin.script_pubkey for coins in await spent_by_place(context, node) or () for coin in coins or ()}
+    spent = {
+        coin.script_pubkey for coins in await spent_by_place(context, node) or () for coin in coins or ()
+    }
     return not scripts.isdisjoint(paid | spent)
 
 

@@ -25,7 +25,8 @@ _BOGO_SIZE: Final = 50
 
 
 async def gettxout(context: RpcContext, arguments: Arguments) -> Any:
-    outpoint = Outpoint(arguments.hash("txid", Txid), arguments.integer("n"))
+    """An unspent output; null if it is spent or unknown."""
+    outpoint = Outpoint(arguments.hash("txid", Txid), arguments.integer("n", within=range(1 << 32)))
     node = context.node
     coin = node.chain.index.coin(outpoint)
     tip = node.chain.tip
@@ -49,6 +50,7 @@ async def gettxout(context: RpcContext, arguments: Arguments) -> Any:
 
 
 async def scantxoutset(context: RpcContext, arguments: Arguments) -> Any:
+    """The unspent outputs that pay to any of these descriptors."""
     action = arguments.text("action")
     if action in ("abort", "status"):
         return False if action == "abort" else None
