@@ -58,9 +58,15 @@ def with_checksum(text: str) -> str:
     return f"{text}#{descriptor_checksum(text)}"
 
 
-def describe_script(script: bytes, network: Network) -> str:
-    """The descriptor that Core infers for an output script whose keys it does not know."""
+def describe_script(script: bytes, network: Network, redeem: bytes | None = None) -> str:
+    """The descriptor that Core infers for an output script whose keys it does not know.
+
+    ``redeem`` is the script that a script hash stands for, where that is known.
+    """
     kind = classify(script)
+    if redeem is not None and kind is ScriptType.WITNESS_V0_SCRIPTHASH and multisig_of(redeem) is not None:
+        inner = describe_script(redeem, network).partition("#")[0]
+        return with_checksum(f"wsh({inner})")
     key, multisig = public_key_of(script), multisig_of(script)
     if key is not None:
         return with_checksum(f"pk({key.hex()})")

@@ -155,6 +155,24 @@ def parse_transaction(data: bytes) -> Transaction:
     return transaction
 
 
+def parse_bare_transaction(data: bytes) -> Transaction:
+    """Read exactly one transaction in the encoding before BIP144, in which it may have no inputs.
+
+    Raises `MalformedTransactionError`.
+    """
+    reader = Reader(data)
+    try:
+        version = reader.i32()
+        inputs = tuple(_read_input(reader) for _ in range(_count(reader, 41)))
+        outputs = tuple(_read_output(reader) for _ in range(_count(reader, 9)))
+        transaction = Transaction(version, inputs, outputs, reader.u32())
+        if reader.left:
+            raise TruncatedError(f"{reader.left} bytes follow it")
+    except TruncatedError as error:
+        raise MalformedTransactionError("the data", str(error)) from error
+    return transaction
+
+
 def parse_transaction_hex(text: str) -> Transaction:
     """Read exactly one transaction in hexadecimal; raises `MalformedTransactionError`."""
     try:

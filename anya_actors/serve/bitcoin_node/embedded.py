@@ -18,6 +18,7 @@ from anya_actors.ports.consensus import ConsensusEngines
 from anya_actors.ports.randomness import Randomness
 from anya_actors.serve.bitcoin_node.directory import COOKIE_USER, NodeDirectory
 from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer
+from anya_actors.serve.bitcoin_node.zmq_publisher import ZmqPublisher
 from anya_actors.serve.bitcoin_rpc.context import RpcContext
 from anya_actors.serve.bitcoin_rpc.http_door import JsonRpcDoor
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
@@ -112,7 +113,9 @@ class EmbeddedNode:
     async def _open_doors(self, node: BitcoinNodeService, directory: NodeDirectory) -> NodeAddresses:
         ours = self._settings
         password = self._randomness.token_bytes(32).hex()
-        rpc = JsonRpc(RpcContext(node, self._clock, self.stopped.set), METHODS)
+        zmq = f"tcp://{await self._open(ZmqPublisher(node), 'zmq', ours.zmq_port)}"
+        context = RpcContext(node, self._clock, self.stopped.set, zmq_address=zmq)
+        rpc = JsonRpc(context, METHODS)
         credentials = f"{COOKIE_USER}:{password}".encode()
         door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)
         place = await self._open(HttpServer(door.answer, ours.limits), "rpc", ours.rpc_port)
@@ -124,6 +127,11 @@ class EmbeddedNode:
             bitcoin_rpc=f"http://{place}",
             bitcoin_cookie=str(directory.cookie.absolute()),
             esplora=f"http://{esplora_place}",
+            zmq_rawblock=zmq,
+            zmq_rawtx=zmq,
+            zmq_hashblock=zmq,
+            zmq_hashtx=zmq,
+            zmq_sequence=zmq,
         )
 
     async def _open(self, door: Door, name: str, port: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -12,7 +13,11 @@ from anya_actors.domain.bitcoin.amount import parse_btc
 from anya_actors.domain.bitcoin.errors import AddressError, AmountError, MalformedTransactionError
 from anya_actors.domain.bitcoin.hashes import Hash256
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.transaction import Transaction, parse_transaction_hex
+from anya_actors.domain.bitcoin.transaction import (
+    Transaction,
+    parse_bare_transaction,
+    parse_transaction,
+)
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.signature import json_type, wrong_type
 
@@ -76,8 +81,12 @@ class Arguments:
     def hash(self, name: str, kind: type[H]) -> H:
         return parse_hash(self.text(name), name, kind)
 
-    def transaction(self, name: str) -> Transaction:
-        return parse_transaction_argument(self.text(name))
+    def transaction(self, name: str, *, witness: bool | None = None) -> Transaction:
+        """A transaction. ``witness`` says whether it is in BIP144's encoding; None: found out."""
+        found = _read_transaction(self.text(name), witness)
+        if found is None:
+            raise RpcError(RpcCode.DESERIALIZATION_ERROR, "TX decode failed")
+        return found
 
     def script_of_address(self, name: str, network: Network, text: str) -> bytes:
         """The output script of an address; ``text`` is what Core says of a bad one."""
@@ -144,12 +153,22 @@ def parse_hex(text: Any, name: str) -> bytes:
 
 def parse_transaction_argument(text: str) -> Transaction:
     """A transaction in hexadecimal; raises `RpcError` with Core's words."""
-    try:
-        return parse_transaction_hex(text)
-    except MalformedTransactionError as error:
-        raise RpcError(
-            RpcCode.DESERIALIZATION_ERROR, "TX decode failed. Make sure the tx has at least one input."
-        ) from error
+    found = _read_transaction(text, None)
+    if found is None:
+        words = "TX decode failed. Make sure the tx has at least one input."
+        raise RpcError(RpcCode.DESERIALIZATION_ERROR, words)
+    return found
+
+
+def _read_transaction(text: str, witness: bool | None) -> Transaction | None:
+    """With ``witness`` None the encoding of BIP144 is tried first, as in Core."""
+    data = bytes.fromhex(text) if is_hex(text) else b""
+    readers = ((True, parse_transaction), (False, parse_bare_transaction))
+    for is_extended, read in readers:
+        if witness in (None, is_extended):
+            with suppress(MalformedTransactionError):
+                return read(data)
+    return None
 
 
 def is_hex(text: str) -> bool:

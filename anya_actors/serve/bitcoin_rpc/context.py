@@ -37,12 +37,14 @@ class Memory:
 class RpcContext:
     """The node behind the methods. ``on_stop`` is called by ``stop``.
 
-    ``wallet`` is the name in the request's path, None where the path names none.
+    ``wallet`` is the name in the request's path, None where the path names none. ``zmq_address`` is
+    where the node publishes its changes, if it does.
     """
 
     node: BitcoinNodeService
     clock: Clock
     on_stop: Callable[[], None]
+    zmq_address: str | None = None
     wallet: str | None = None
     methods: Mapping[str, Method] = field(default_factory=lambda: MappingProxyType({}))
     memory: Memory = field(default_factory=Memory)

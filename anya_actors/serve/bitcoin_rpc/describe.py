@@ -34,11 +34,11 @@ def btc(amount_sat: int) -> msgspec.Raw:
     return msgspec.Raw(format_btc(amount_sat).encode())
 
 
-def describe_output_script(script: bytes) -> dict[str, Any]:
-    """``scriptPubKey``."""
+def describe_output_script(script: bytes, redeem: bytes | None = None) -> dict[str, Any]:
+    """``scriptPubKey``; ``redeem`` is the script behind its hash, if known."""
     facts: dict[str, Any] = {
         "asm": disassemble(script),
-        "desc": describe_script(script, NETWORK),
+        "desc": describe_script(script, NETWORK, redeem),
         "hex": script.hex(),
     }
     address = encode_address(script, NETWORK)

@@ -164,8 +164,8 @@ async def test_transactions_of_the_chain_and_rules_of_the_next_block(call: Call)
 async def test_waiting_for_blocks(call: Call) -> None:
     address = await call("getnewaddress")
     assert await call("waitfornewblock", 1) == {"hash": GENESIS, "height": 0}
-    waiting = asyncio.create_task(call("waitforblockheight", 2, 60_000))
-    named = asyncio.create_task(call("waitfornewblock", 60_000, GENESIS))
+    waiting = asyncio.ensure_future(call("waitforblockheight", 2, 60_000))
+    named = asyncio.ensure_future(call("waitfornewblock", 60_000, GENESIS))
     hashes = await call("generatetoaddress", 2, address)
     assert await waiting == {"hash": hashes[1], "height": 2}
     assert (await named)["height"] >= 1
@@ -222,7 +222,7 @@ async def test_a_long_poll_ends_with_a_new_tip(call: Call) -> None:
     address = await call("getnewaddress")
     first = await call("getblocktemplate", {"rules": ["segwit"]})
     request = {"rules": ["segwit"], "longpollid": first["longpollid"]}
-    waiting = asyncio.create_task(call("getblocktemplate", request))
+    waiting = asyncio.ensure_future(call("getblocktemplate", request))
     (block_hash,) = await call("generatetoaddress", 1, address)
     assert (await waiting)["previousblockhash"] == block_hash
 
@@ -251,6 +251,63 @@ async def test_each_refusal_has_cores_code_and_words(
         await call(name, *params)
     assert caught.value.args[0] == code
     assert text in caught.value.args[1]
+
+
+async def test_transactions_are_put_together_as_asked(call: Call) -> None:
+    address = await call("getnewaddress")
+    raw = await call(
+        "createrawtransaction",
+        [{"txid": MISSING, "vout": 1}, {"txid": MISSING, "vout": 0, "sequence": 5}],
+        [{address: 0.5}, {"data": "00ff"}],
+        7,
+    )
+    seen = await call("decoderawtransaction", raw)
+    assert (seen["version"], seen["locktime"]) == (2, 7)
+    assert [item["sequence"] for item in seen["vin"]] == [0xFFFFFFFD, 5]
+    assert seen["vout"][0]["scriptPubKey"]["address"] == address
+    assert seen["vout"][1]["scriptPubKey"]["asm"] == "OP_RETURN -32512"
+    bare = await call("createrawtransaction", [], {address: 1}, 0, False, 3)
+    assert (await call("decoderawtransaction", bare))["version"] == 3
+    assert len((await call("decoderawtransaction", bare))["vout"]) == 1
+    with pytest.raises(LookupError, match="TX decode failed"):
+        await call("decoderawtransaction", bare, True)
+    final = [{"txid": MISSING, "vout": 1}]
+    raw = await call("createrawtransaction", final, {}, 9, False)
+    assert (await call("decoderawtransaction", raw))["vin"][0]["sequence"] == 0xFFFFFFFE
+    final = [{"txid": MISSING, "vout": 1, "sequence": 0xFFFFFFFF}]
+    for params, code, words in (
+        (([], None), -8, "output argument must be non-null"),
+        (([], [5]), -8, "key-value pair not an object as expected"),
+        (([], [{}]), -8, "key-value pair must contain exactly one key"),
+        (([], {"foo": 1}), -5, "Invalid Bitcoin address: foo"),
+        (([], [{address: 1}, {address: 1}]), -8, "duplicated address"),
+        (([], [{"data": "00"}, {"data": "00"}]), -8, "duplicate key: data"),
+        (([], {"data": "zz"}), -8, "Data must be hexadecimal string"),
+        (([], {address: -1}), -3, "Amount out of range"),
+        (([{}], {}), -3, "JSON value of type null is not of expected type string"),
+        (([{"txid": MISSING}], {}), -8, "missing vout key"),
+        (([{"txid": MISSING, "vout": -1}], {}), -8, "vout cannot be negative"),
+        (([{"txid": MISSING, "vout": 0, "sequence": -1}], {}), -8, "sequence number is out of range"),
+        (([], {}, -1), -8, "locktime out of range"),
+        (([], {}, 0, True, 4), -8, "version out of range(1~3)"),
+        ((final, {}, 0, True), -8, "Sequence number(s) contradict replaceable option"),
+    ):
+        with pytest.raises(LookupError) as caught:
+            await call("createrawtransaction", *params)
+        assert caught.value.args[0] == code
+        assert words in caught.value.args[1]
+
+
+async def test_scripts_are_told_as_core_tells_them(call: Call, vectors: Callable[[str], Any]) -> None:
+    for script, expected in vectors("core_rpc_decodescript.json"):
+        assert await call("decodescript", script) == expected
+    # A bare multisig of two keys, from the functional test rpc_decodescript.py.
+    key = "03b0da749730dc9b4b1f4a14d6902877a92541f5368778853d9c4a0cb7802dcfb2"
+    seen = await call("decodescript", f"5121{key}21{key}52ae")
+    assert (seen["type"], seen["segwit"]["type"]) == ("multisig", "witness_v0_scripthash")
+    assert seen["segwit"]["desc"].startswith(f"wsh(multi(1,{key},{key}))#")
+    assert (await call("decodescript", f"21{key}ac"))["segwit"]["type"] == "witness_v0_keyhash"
+    assert (await call("decodescript", ""))["type"] == "nonstandard"
 
 
 async def test_a_block_made_but_not_given_is_judged_too(call: Call) -> None:

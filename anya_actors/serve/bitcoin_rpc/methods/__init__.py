@@ -18,6 +18,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     mining,
     network,
     proofs,
+    raw_transactions,
     tip_waits,
     transactions,
     unspent,
@@ -38,9 +39,10 @@ _CATEGORIES: Final = {
     "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN,
     "mining": mining.METHODS | block_templates.METHODS,
     "network": network.METHODS,
-    "rawtransactions": transactions.METHODS,
+    "rawtransactions": transactions.METHODS | raw_transactions.METHODS,
     "util": util.METHODS | filters.UTIL,
     "wallet": wallet.METHODS,
+    "zmq": control.ZMQ,
 }
 
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from anya_actors.domain.bitcoin.core_notifications import HIGH_WATER_MARK, Topic
 from anya_actors.serve.bitcoin_rpc.arguments import Arguments, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
@@ -82,6 +83,16 @@ async def echojson(_: RpcContext, arguments: Arguments) -> Any:
     return [arguments.raw(name) for name in arguments.members()]
 
 
+async def getzmqnotifications(context: RpcContext, _: Arguments) -> Any:
+    """Where the node publishes its changes, by topic."""
+    if context.zmq_address is None:
+        return []
+    return [
+        {"type": f"pub{topic.value}", "address": context.zmq_address, "hwm": HIGH_WATER_MARK}
+        for topic in Topic
+    ]
+
+
 METHODS: Final[dict[str, Method]] = dict(
     [
         method(help, "command:string"),
@@ -92,4 +103,5 @@ METHODS: Final[dict[str, Method]] = dict(
         method(logging, "include:array", "exclude:array"),
     ]
 )
+ZMQ: Final[dict[str, Method]] = dict([method(getzmqnotifications)])
 HIDDEN: Final[dict[str, Method]] = dict([method(echo, *_ECHOED), method(echojson, *_ECHOED)])

@@ -96,10 +96,6 @@ async def _spent(context: RpcContext, transaction: Transaction, node: BlockNode 
     return found if len(found) == len(coins) else None
 
 
-async def decoderawtransaction(_: RpcContext, arguments: Arguments) -> Any:
-    return describe_transaction(arguments.transaction("hexstring"), with_hex=False)
-
-
 async def sendrawtransaction(context: RpcContext, arguments: Arguments) -> Any:
     transaction = arguments.transaction("hexstring")
     burnt_sat = max(
@@ -226,7 +222,6 @@ async def estimatesmartfee(_: RpcContext, arguments: Arguments) -> Any:
 METHODS: Final[dict[str, Method]] = dict(
     [
         method(getrawtransaction, "txid:string", "verbosity|verbose", "blockhash:string", required=1),
-        method(decoderawtransaction, "hexstring:string", "iswitness:bool", required=1),
         method(sendrawtransaction, "hexstring", "maxfeerate", "maxburnamount", required=1),
         method(testmempoolaccept, "rawtxs", "maxfeerate", required=1),
         method(getmempoolinfo),
