@@ -162,10 +162,7 @@ def parse_bare_transaction(data: bytes) -> Transaction:
     """
     reader = Reader(data)
     try:
-        version = reader.i32()
-        inputs = tuple(_read_input(reader) for _ in range(_count(reader, 41)))
-        outputs = tuple(_read_output(reader) for _ in range(_count(reader, 9)))
-        transaction = Transaction(version, inputs, outputs, reader.u32())
+        transaction = read_stripped_transaction(reader)
         if reader.left:
             raise TruncatedError(f"{reader.left} bytes follow it")
     except TruncatedError as error:
