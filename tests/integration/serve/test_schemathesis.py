@@ -1,0 +1,174 @@
+"""Schemathesis, a fuzzer we did not write, over the whole API: whatever it sends, nothing answers 5xx.
+
+The door listens on a real socket; behind it are the real services over a node in memory and an HSM in
+this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio.to_thread
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+
+from anya_actors.actors.bitcoin import BitcoinActor
+from anya_actors.adapters.memory.bitcoin_rpc import MemoryBitcoinNode
+from anya_actors.adapters.memory.event_bus import MemoryEventBus
+from anya_actors.adapters.memory.state_store import MemoryStateStores
+from anya_actors.adapters.system.clock import SystemClock
+from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.serve.app import build_app
+from anya_actors.serve.server import DoorServer
+from anya_actors.serve.settings import DoorSettings, Listen
+from anya_actors.serve.system_source import SystemSnapshot
+from anya_actors.services.bitcoin import BitcoinService
+from anya_actors.testing.local_hsm import LocalHsm
+
+EXAMPLES = int(os.environ.get("ANYA_TEST_SCHEMATHESIS", "12"))
+# What streams for ever is tested in test_event_channel.py.
+STREAMS = {"/api/v1/events"}
+# A thing that is not built says so; it does not fail.
+HONEST = {501}
+
+
+class Standing:
+    """A platform that never changes."""
+
+    async def snapshot(self) -> SystemSnapshot:
+        return SystemSnapshot.of({"actors": []})
+
+    async def close(self) -> None:
+        pass
+
+
+class Given:
+    """A builder of a service that there is already."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    async def prepare(self) -> None:
+        return None
+
+    async def build(self, name: str, actors: Any) -> tuple[Any, int]:
+        return self._service, 1
+
+
+class Platform:
+    """The door and what stands behind it, all on the door's own loop."""
+
+    def __init__(self) -> None:
+        self.hsm = LocalHsm(clock=SystemClock())
+        self.server = DoorServer(self._app, Listen("127.0.0.1", 0, drain_s=2))
+        self.server.start()
+        host, port = self.server.address
+        self.url = f"http://{host}:{port}"
+
+    def _app(self) -> Any:
+        names = self.hsm.settings
+        door = DoorSettings(
+            audience=names.audience, issuer=names.issuer, allow_generate=True, call_timeout_s=20.0
+        )
+        return build_app(self.hsm.actors, SystemClock(), door, system=Standing())
+
+    async def open(self) -> str:
+        """Bring the services to life; an administrator's token."""
+        hsm = await self.hsm.start()
+        self.hsm.actors.place("hsm/main", hsm)
+        node = MemoryBitcoinNode()
+        bitcoin = BitcoinService(
+            store=await MemoryStateStores().activate("bitcoin/main"),
+            rpc=node,
+            signer=self.hsm.signer("bitcoin/main"),
+            actors=self.hsm.actors,
+            clock=SystemClock(),
+            randomness=SystemRandomness(),
+            bus=MemoryEventBus(),
+        )
+        actor = BitcoinActor("bitcoin/main", Given(bitcoin), lambda: self.hsm.actors)
+        await actor.activate()
+        self.hsm.actors.place("bitcoin/main", actor)
+        self.actor = actor
+        view = await bitcoin.create_wallet("main", message_id="wallet")
+        await bitcoin.generate(view.address, 101, message_id="blocks")
+        return await hsm.issue_token("tester", ("admin",), 3600, message_id="token")
+
+    async def close(self) -> None:
+        """Stop what was brought to life."""
+        await self.actor.drain()
+        await self.hsm.close()
+
+    async def there(self, work: Any) -> Any:
+        """Run a coroutine on the door's loop."""
+        assert self.server._loop is not None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.server._loop))
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[tuple[Platform, str]]:
+    platform = Platform()
+    token = await platform.there(platform.open())
+    yield platform, token
+    await platform.there(platform.close())
+    await platform.server.drain()
+
+
+def fuzz(operation: Any, token: str, mode: GenerationMode, failures: list[str]) -> None:
+    """Send what the fuzzer makes up for one operation."""
+    headers = {"Authorization": f"Bearer {token}"}
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def send(data: Any) -> None:
+        case: Case = data.draw(operation.as_strategy(generation_mode=mode))
+        answer = case.call(headers=headers, timeout=30)
+        if answer.status_code >= 500 and answer.status_code not in HONEST:
+            failures.append(f"{case.as_curl_command()}\n  {answer.status_code} {answer.text[:300]}")
+
+    send()
+
+
+def fuzz_all(url: str, token: str) -> tuple[int, list[str]]:
+    """How many operations were fuzzed, and every answer that no client should get."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    failures: list[str] = []
+    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [one for one in operations if one.path not in STREAMS]
+    for operation in operations:
+        for mode in GenerationMode:
+            try:
+                fuzz(operation, token, mode, failures)
+            except (Unsatisfiable, schemathesis.errors.SchemathesisError) as error:
+                # Nothing about an operation without parameters can be made wrong.
+                if mode is not GenerationMode.NEGATIVE:
+                    failures.append(f"{operation.label}: {error}")
+    return len(operations), failures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_request_that_a_fuzzer_makes_up_is_answered_with_a_fault(
+    platform: tuple[Platform, str],
+) -> None:
+    found, token = platform
+    async with httpx.AsyncClient(base_url=found.url) as client:
+        assert (await client.get("/healthz")).status_code == 200
+    operations, failures = await anyio.to_thread.run_sync(fuzz_all, found.url, token)
+    assert operations > 25
+    assert not failures, "\n".join(failures)
