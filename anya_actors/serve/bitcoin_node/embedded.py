@@ -23,6 +23,10 @@ from anya_actors.serve.bitcoin_rpc.context import RpcContext
 from anya_actors.serve.bitcoin_rpc.http_door import JsonRpcDoor
 from anya_actors.serve.bitcoin_rpc.json_rpc import JsonRpc
 from anya_actors.serve.bitcoin_rpc.methods import METHODS
+from anya_actors.serve.electrum.context import ElectrumContext
+from anya_actors.serve.electrum.methods import METHODS as ELECTRUM_METHODS
+from anya_actors.serve.electrum.server import ElectrumServer
+from anya_actors.serve.electrum.subscriptions import Subscriptions
 from anya_actors.serve.esplora.context import EsploraContext
 from anya_actors.serve.esplora.door import MAX_BODY_BYTES as ESPLORA_BODY_BYTES
 from anya_actors.serve.esplora.door import EsploraDoor
@@ -120,19 +124,29 @@ class EmbeddedNode:
         door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)
         place = await self._open(HttpServer(door.answer, ours.limits), "rpc", ours.rpc_port)
         await asyncio.to_thread(directory.write_cookie, password)
-        esplora = EsploraDoor(EsploraContext(node, Lookups(node), rpc.call))
-        server = HttpServer(esplora.answer, replace(ours.limits, max_body_bytes=ESPLORA_BODY_BYTES))
-        esplora_place = await self._open(server, "esplora", ours.esplora_port)
+        esplora, electrum = await self._open_indexes(node, rpc)
         return NodeAddresses(
             bitcoin_rpc=f"http://{place}",
             bitcoin_cookie=str(directory.cookie.absolute()),
-            esplora=f"http://{esplora_place}",
+            esplora=esplora,
+            electrum=electrum,
             zmq_rawblock=zmq,
             zmq_rawtx=zmq,
             zmq_hashblock=zmq,
             zmq_hashtx=zmq,
             zmq_sequence=zmq,
         )
+
+    async def _open_indexes(self, node: BitcoinNodeService, rpc: JsonRpc) -> tuple[str, str]:
+        """Open Esplora and Electrum, which read the same indexes."""
+        ours, lookups = self._settings, Lookups(node)
+        esplora = EsploraDoor(EsploraContext(node, lookups, rpc.call))
+        http = HttpServer(esplora.answer, replace(ours.limits, max_body_bytes=ESPLORA_BODY_BYTES))
+        electrum = ElectrumContext(node, lookups, rpc.call, Subscriptions(node, lookups))
+        server = ElectrumServer(electrum, ELECTRUM_METHODS)
+        esplora_place = await self._open(http, "esplora", ours.esplora_port)
+        electrum_place = await self._open(server, "electrum", ours.electrum_port)
+        return f"http://{esplora_place}", f"tcp://{electrum_place}"
 
     async def _open(self, door: Door, name: str, port: int) -> str:
         """Open a door on its TCP port, the one it had before if none is set; host and port."""

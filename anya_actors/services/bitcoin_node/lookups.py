@@ -154,12 +154,13 @@ class Lookups:
     def waiting(self, name: bytes) -> list[MempoolEntry]:
         """The waiting transactions that pay to a script or spend from it, oldest first."""
         pool = self._node.pool
-        return [entry for entry in pool.entries.values() if self._touches(entry, name)]
+        return [entry for entry in pool.entries.values() if name in self.names_of(entry)]
 
-    def _touches(self, entry: MempoolEntry, name: bytes) -> bool:
+    def names_of(self, entry: MempoolEntry) -> set[bytes]:
+        """The scripthashes that a waiting transaction pays to or spends from."""
         seen = self.waiting_transaction(entry)
         outputs = (*seen.spent, *seen.transaction.outputs)
-        return any(out is not None and scripthash(out.script_pubkey) == name for out in outputs)
+        return {scripthash(out.script_pubkey) for out in outputs if out is not None}
 
     def waiting_touches(self, name: bytes) -> list[WaitingTouch]:
         """The same in the order and with the facts that Electrum wants."""
