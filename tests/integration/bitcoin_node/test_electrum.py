@@ -122,7 +122,7 @@ async def test_a_client_without_a_common_version_is_refused_and_dropped(client: 
 
 async def test_what_the_server_says_of_itself(client: Client, node: EmbeddedNode) -> None:
     features = await client.call("server.features")
-    port = urlsplit((await node.addresses()).electrum).port
+    port = urlsplit(str((await node.addresses()).electrum)).port
     assert features["hosts"] == {"127.0.0.1": {"tcp_port": port, "ssl_port": None}}
     assert (features["protocol_min"], features["protocol_max"], features["hash_function"]) == (
         "1.4",
