@@ -272,6 +272,27 @@ def recovery_id(public_key: bytes, digest: bytes, signature: bytes) -> tuple[byt
     raise CurveError("the signature", "it is not one of this digest by this key")
 
 
+def recover_key(signature: bytes, digest: bytes) -> bytes:
+    """The public key behind a signature of 65 bytes as ``signmessage`` makes it; raises `CurveError`.
+
+    The first byte tells which of four keys it is, and whether that is written compressed.
+    """
+    recoverable = ffi.new("secp256k1_ecdsa_recoverable_signature *")
+    found = ffi.new("secp256k1_pubkey *")
+    header = signature[0] - 27 if len(signature) == 65 else -1
+    if (
+        0 <= header < 8
+        and len(digest) == 32
+        and lib.secp256k1_ecdsa_recoverable_signature_parse_compact(
+            _CTX, recoverable, signature[1:], header & 3
+        )
+        and lib.secp256k1_ecdsa_recover(_CTX, found, recoverable, digest)
+    ):
+        point = Point(found)
+        return point.serialize() if header & 4 else point.serialize_uncompressed()
+    raise CurveError("the signature", "no public key can be found from it")
+
+
 def ellswift_decode(encoding: bytes) -> Point:
     """The point of a 64-byte ElligatorSwift encoding; every 64 bytes have one (BIP324)."""
     if len(encoding) != 64:

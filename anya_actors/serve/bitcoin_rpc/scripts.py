@@ -2,23 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from anya_actors.domain.bitcoin.descriptor import DescriptorError, script_of_descriptor
+from anya_actors.domain.bitcoin.descriptors import (
+    DerivationError,
+    Descriptor,
+    DescriptorError,
+    ParsedDescriptor,
+    parse_descriptor,
+)
+from anya_actors.serve.bitcoin_rpc.arguments import parse_integer
 from anya_actors.serve.bitcoin_rpc.describe import NETWORK
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
+from anya_actors.serve.bitcoin_rpc.signature import json_type
+
+_DEFAULT_LAST: Final = 1000
+_MAX_RANGE: Final = 1_000_000
 
 
-def scanned_scripts(items: list[Any]) -> list[tuple[bytes, str]]:
-    """The scripts of scan objects, each a descriptor or an object with ``desc`` and ``range``."""
-    return [(_scanned_script(item), "") for item in items]
-
-
-def _scanned_script(item: Any) -> bytes:
-    text = item.get("desc") if isinstance(item, dict) else item
-    if not isinstance(text, str):
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Scan object needs to be either a string or an object")
+def read_descriptor(text: str, *, require_checksum: bool = False) -> ParsedDescriptor:
+    """A descriptor of this network; raises `RpcError` with Core's words."""
     try:
-        return script_of_descriptor(text, NETWORK)
+        return parse_descriptor(text, NETWORK, require_checksum=require_checksum)
     except DescriptorError as error:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, str(error)) from error
+        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, error.reason) from error
+
+
+def expand_descriptor(found: ParsedDescriptor, descriptor: Descriptor, index: int) -> list[bytes]:
+    """The scripts at an index; raises `RpcError` with Core's words."""
+    try:
+        return descriptor.script_pubkeys(index, found.private_keys)
+    except DerivationError as error:
+        text = f"Cannot derive script without private keys: '{descriptor}'"
+        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, text) from error
+
+
+def parse_range(value: Any) -> tuple[int, int]:
+    """The first and the last index; raises `RpcError`."""
+    if json_type(value) == "number":
+        first, last = 0, parse_integer(value, range(-(1 << 63), 1 << 63))
+    elif isinstance(value, list) and len(value) == 2:
+        first, last = (parse_integer(item, range(-(1 << 63), 1 << 63)) for item in value)
+        if first > last:
+            text = "Range specified as [begin,end] must not have begin after end"
+            raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    else:
+        text = "Range must be specified as end or as [begin,end]"
+        raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    if first < 0:
+        raise RpcError(RpcCode.INVALID_PARAMETER, "Range should be greater or equal than 0")
+    if last >> 31:
+        raise RpcError(RpcCode.INVALID_PARAMETER, "End of range is too high")
+    if last >= first + _MAX_RANGE:
+        raise RpcError(RpcCode.INVALID_PARAMETER, "Range is too large")
+    return first, last
+
+
+def scanned_scripts(items: list[Any]) -> dict[bytes, str]:
+    """The scripts of scan objects (descriptors, or objects with ``desc`` and ``range``) with their texts."""
+    scripts: dict[bytes, str] = {}
+    for item in items:
+        scripts |= _scanned(item)
+    return scripts
+
+
+def _scanned(item: Any) -> dict[bytes, str]:
+    first, last = 0, _DEFAULT_LAST
+    text = item
+    if isinstance(item, dict):
+        text = item.get("desc")
+        if text is None:
+            text = "Descriptor needs to be provided in scan object"
+            raise RpcError(RpcCode.INVALID_PARAMETER, text)
+        if item.get("range") is not None:
+            first, last = parse_range(item["range"])
+    if not isinstance(text, str):
+        text = "Scan object needs to be either a string or an object"
+        raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    found = read_descriptor(text)
+    scripts: dict[bytes, str] = {}
+    for descriptor in found.descriptors:
+        indexes = range(first, last + 1) if descriptor.is_ranged else range(1)
+        for index in indexes:
+            for script in expand_descriptor(found, descriptor, index):
+                scripts.setdefault(script, str(descriptor))
+    return scripts
+
+
+def script_of_output(text: str) -> bytes:
+    """The one script of a descriptor that is not ranged; raises `RpcError`."""
+    found = read_descriptor(text)
+    descriptor = found.descriptors[0]
+    if descriptor.is_ranged:
+        words = "Ranged descriptor not accepted. Maybe pass through deriveaddresses first?"
+        raise RpcError(RpcCode.INVALID_PARAMETER, words)
+    scripts = expand_descriptor(found, descriptor, 0)
+    # Of combo() Core takes the second: P2PKH, or P2WPKH where the key is compressed.
+    return scripts[{1: 0, 4: 2}.get(len(scripts), 1)]

@@ -54,7 +54,7 @@ async def scanblocks(context: RpcContext, arguments: Arguments) -> Any:
     if not arguments.has("scanobjects"):
         text = "scanobjects argument is required for the start action"
         raise RpcError(RpcCode.MISC_ERROR, text)
-    scripts = {script for script, _ in scanned_scripts(arguments.items("scanobjects"))}
+    scripts = set(scanned_scripts(arguments.items("scanobjects")))
     sure = arguments.options("options").flag("filter_false_positives", False)
     relevant = []
     for node in tree.active[first : last + 1]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.block import (
     REGTEST_BITS,
     Block,
@@ -19,8 +20,7 @@ from anya_actors.domain.bitcoin.block import (
 )
 from anya_actors.domain.bitcoin.block_rules import BlockPlace, header_fault
 from anya_actors.domain.bitcoin.block_tree import BlockNode
-from anya_actors.domain.bitcoin.descriptor import DescriptorError, script_of_descriptor
-from anya_actors.domain.bitcoin.errors import MalformedBlockError
+from anya_actors.domain.bitcoin.errors import AddressError, MalformedBlockError
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.transaction import Transaction
 from anya_actors.ports.consensus import Standing
@@ -28,6 +28,7 @@ from anya_actors.serve.bitcoin_rpc.arguments import Arguments, is_hex, parse_has
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import NETWORK, btc
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
+from anya_actors.serve.bitcoin_rpc.scripts import script_of_output
 from anya_actors.services.bitcoin_node.service import DEFAULT_TRIES
 
 _RETARGET_BLOCKS: Final = 144
@@ -42,23 +43,25 @@ async def generatetoaddress(context: RpcContext, arguments: Arguments) -> Any:
 
 async def generatetodescriptor(context: RpcContext, arguments: Arguments) -> Any:
     """Mine blocks that pay to a descriptor's script."""
-    script = _script_of_output(arguments.text("descriptor"), only_descriptor=True)
+    script = script_of_output(arguments.text("descriptor"))
     blocks, tries = arguments.integer("num_blocks"), arguments.integer("maxtries", DEFAULT_TRIES)
     return [str(block_hash) for block_hash in await context.node.generate(script, blocks, tries)]
 
 
-def _script_of_output(text: str, *, only_descriptor: bool = False) -> bytes:
-    written = text if only_descriptor or "(" in text else f"addr({text})"
+def _script_of(output: str) -> bytes:
+    """The script of an address or a descriptor."""
     try:
-        return script_of_descriptor(written, NETWORK)
-    except DescriptorError as error:
-        what = str(error) if "(" in text else "Error: Invalid address or descriptor"
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, what) from error
+        return parse_address(output, NETWORK)
+    except AddressError as error:
+        if "(" in output:
+            return script_of_output(output)
+        words = "Error: Invalid address or descriptor"
+        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, words) from error
 
 
 async def generateblock(context: RpcContext, arguments: Arguments) -> Any:
     """Mine one block of exactly these transactions, given by txid or in hexadecimal."""
-    script = _script_of_output(arguments.text("output"))
+    script = _script_of(arguments.text("output"))
     chosen = [_chosen(item) for item in arguments.items("transactions")]
     submit = arguments.flag("submit", True)
     for item in chosen:

@@ -58,7 +58,7 @@ async def scantxoutset(context: RpcContext, arguments: Arguments) -> Any:
         raise RpcError(RpcCode.INVALID_PARAMETER, f"Invalid action '{action}'")
     if not arguments.has("scanobjects"):
         raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
-    scripts = {script for script, _ in scanned_scripts(arguments.items("scanobjects"))}
+    scripts = scanned_scripts(arguments.items("scanobjects"))
     chain = context.node.chain
     found = [item for script in sorted(scripts) for item in chain.index.unspent(scripthash(script))]
     return {
