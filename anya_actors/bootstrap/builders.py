@@ -105,6 +105,7 @@ class BitcoinNodeBuilder:
         from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
         from anya_actors.adapters.files.append_log import FileAppendLog
         from anya_actors.adapters.files.disk import SystemDisk
+        from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
         from anya_actors.domain.bitcoin.network import Network
         from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 
@@ -120,6 +121,7 @@ class BitcoinNodeBuilder:
             ),
             engines=KernelEngines(folder / "kernel", Network.REGTEST),
             open_journal=lambda: FileAppendLog.open(SystemDisk(folder), "journal"),
+            indexes=RocksdbChainIndexes(folder / "indexes"),
             clock=SystemClock(),
             randomness=SystemRandomness(),
         )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
@@ -65,8 +64,10 @@ class ConsensusEngine(Protocol):
     def tip(self) -> tuple[BlockHash, int]:
         """Hash and height of the active chain's last block."""
 
-    def process_block(self, block: Block) -> Verdict:
-        """Check the block, keep it if it may be valid, and follow it if it makes the best chain.
+    def process_block(self, raw: bytes) -> Verdict:
+        """Check a serialised block, keep it if it may be valid, follow it if it makes the best chain.
+
+        Bytes behind the block are ignored; at least a header must be there.
 
         Raises `EngineFailedError` if it could not be judged; the engine must be opened anew.
         """

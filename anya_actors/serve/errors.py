@@ -293,6 +293,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "audit-unavailable": 503,
         "wrong-passphrase": 503,
         "passphrase-source": 503,
+        "chain-index-damaged": 503,
         "consensus-engine-failed": 503,
         "consensus-engine-locked": 503,
         "feerate-unknown": 503,

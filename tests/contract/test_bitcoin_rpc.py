@@ -13,6 +13,7 @@ from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.memory.bitcoin_rpc import MemoryBitcoinNode
+from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.address import p2wpkh_address
@@ -52,6 +53,7 @@ async def rpc(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[B
         EmbeddedNodeSettings(tmp_path),
         engines=KernelEngines(tmp_path / "kernel", Network.REGTEST),
         open_journal=open_journal,
+        indexes=RocksdbChainIndexes(tmp_path / "indexes"),
         clock=clock,
         randomness=randomness,
     )

@@ -56,7 +56,7 @@ def _chain(engine: ConsensusEngine, blocks: int) -> list[Block]:
     mined: list[Block] = []
     for height in range(1, blocks + 1):
         mined.append(_block(mined[-1].hash if mined else REGTEST_GENESIS_HASH, height))
-        assert engine.process_block(mined[-1]).standing is Standing.VALID
+        assert engine.process_block(mined[-1].serialize()).standing is Standing.VALID
     return mined
 
 
@@ -68,7 +68,7 @@ def test_a_new_engine_stands_at_the_genesis_block(engine: ConsensusEngine) -> No
 def test_a_valid_block_becomes_the_tip_and_is_new_only_once(engine: ConsensusEngine) -> None:
     (block,) = _chain(engine, 1)
     assert engine.tip() == (block.hash, 1)
-    again = engine.process_block(block)
+    again = engine.process_block(block.serialize())
     assert (again.standing, again.is_new) == (Standing.VALID, False)
 
 
@@ -77,7 +77,7 @@ def test_a_matured_coinbase_can_be_spent_and_its_coin_is_remembered(engine: Cons
     coinbase = chain[0].transactions[0]
     spend = Transaction(2, (TxInput(Outpoint(coinbase.txid, 0)),), (TxOutput(COIN_SAT, TRUE),))
     block = _block(chain[-1].hash, 101, spend)
-    assert engine.process_block(block).standing is Standing.VALID
+    assert engine.process_block(block.serialize()).standing is Standing.VALID
     assert engine.spent_coins(block.hash) == ((Coin(50 * COIN_SAT, TRUE, 1, True),),)
 
 
@@ -97,7 +97,7 @@ def test_a_bad_block_is_refused_with_cores_reason(
     engine: ConsensusEngine, spoil: Callable[[BlockHash, int], Block], reason: str
 ) -> None:
     (first,) = _chain(engine, 1)
-    verdict = engine.process_block(spoil(first.hash, 2))
+    verdict = engine.process_block(spoil(first.hash, 2).serialize())
     assert (verdict.standing, verdict.reason) == (Standing.INVALID, reason)
     assert engine.tip() == (first.hash, 1)
 
@@ -125,7 +125,7 @@ def _unsolved(block: Block) -> Block:
 def test_an_immature_coinbase_cannot_be_spent(engine: ConsensusEngine) -> None:
     (first,) = _chain(engine, 1)
     spend = _spend(first.transactions[0].txid)
-    verdict = engine.process_block(_block(first.hash, 2, spend))
+    verdict = engine.process_block(_block(first.hash, 2, spend).serialize())
     assert verdict.reason == "bad-txns-premature-spend-of-coinbase"
 
 
@@ -134,19 +134,19 @@ def test_the_branch_with_more_work_is_followed(engine: ConsensusEngine) -> None:
     left = _block(first.hash, 2)
     right = _block(first.hash, 2, late_s=1)
     beyond = _block(right.hash, 3, late_s=1)
-    assert engine.process_block(left).standing is Standing.VALID
-    assert engine.process_block(right).standing is Standing.STORED
+    assert engine.process_block(left.serialize()).standing is Standing.VALID
+    assert engine.process_block(right.serialize()).standing is Standing.STORED
     assert engine.tip() == (left.hash, 2)
-    assert engine.process_block(beyond).standing is Standing.VALID
+    assert engine.process_block(beyond.serialize()).standing is Standing.VALID
     assert engine.tip() == (beyond.hash, 3)
 
 
 def test_a_child_of_a_refused_block_is_refused(engine: ConsensusEngine) -> None:
     (first,) = _chain(engine, 1)
     bad = _block(first.hash, 2, pays=51 * COIN_SAT)
-    engine.process_block(bad)
-    assert engine.process_block(_block(bad.hash, 3)).reason == "bad-prevblk"
-    again = engine.process_block(bad)
+    engine.process_block(bad.serialize())
+    assert engine.process_block(_block(bad.hash, 3).serialize()).reason == "bad-prevblk"
+    again = engine.process_block(bad.serialize())
     assert (again.standing, again.is_new, again.reason) == (Standing.INVALID, False, "duplicate-invalid")
 
 
@@ -169,9 +169,8 @@ def test_arguments_that_would_kill_the_process_are_refused(engine: ConsensusEngi
     ]:
         with pytest.raises(RejectedTransactionError):
             engine.verify_scripts(transaction, spent)
-    assert (
-        engine.process_block(Block(_block(REGTEST_GENESIS_HASH, 1).header, ())).standing is Standing.INVALID
-    )
+    bare = Block(_block(REGTEST_GENESIS_HASH, 1).header, ())
+    assert engine.process_block(bare.serialize()).standing is Standing.INVALID
     with pytest.raises(KeyError):
         engine.spent_coins(BlockHash(bytes(32)))
 
@@ -194,7 +193,7 @@ def test_what_was_closed_in_order_is_there_when_opened_again(tmp_path: Path) -> 
     engine.close()
     engine = engines.open(wipe=True)
     assert engine.tip() == (REGTEST_GENESIS_HASH, 0)
-    replayed = [engine.process_block(block).standing for block in chain]
+    replayed = [engine.process_block(block.serialize()).standing for block in chain]
     assert replayed == [Standing.VALID] * 3
     engine.close()
 

@@ -21,7 +21,7 @@ from pbk.script import PrecomputedTransactionData
 
 from anya_actors.adapters.bitcoinkernel.reasons import heard_lines, listen, reason_in
 from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT
-from anya_actors.domain.bitcoin.block import Block
+from anya_actors.domain.bitcoin.block import HEADER_SIZE, parse_header
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash
@@ -89,24 +89,25 @@ class KernelEngine:
             raise EngineFailedError("tell its tip", "it has no genesis block")
         return BlockHash(bytes(chain.block_tree_entries[height].block_hash)), height
 
-    def process_block(self, block: Block) -> Verdict:
+    def process_block(self, raw: bytes) -> Verdict:
+        block_hash = parse_header(raw[:HEADER_SIZE]).hash
         self._checked.clear()
-        known = self._is_known(block.hash)
+        known = self._is_known(block_hash)
         with heard_lines() as lines:
             try:
-                is_new = bool(self._kernel.process_block(_from_bytes(pbk.Block, block.serialize())))
+                is_new = bool(self._kernel.process_block(_from_bytes(pbk.Block, raw)))
             except pbk.ProcessBlockException:
-                return self._refused(block, lines, is_new=not known)
+                return self._refused(block_hash, lines, is_new=not known)
             except RuntimeError:
                 return Verdict(Standing.INVALID, not known, "block-decode-failed")
-        if self._checked.get(bytes(block.hash)) is False:
-            return self._refused(block, lines, is_new=True)
-        standing = Standing.VALID if self._is_active(block.hash) else Standing.STORED
+        if self._checked.get(bytes(block_hash)) is False:
+            return self._refused(block_hash, lines, is_new=True)
+        standing = Standing.VALID if self._is_active(block_hash) else Standing.STORED
         return Verdict(standing, is_new)
 
     @staticmethod
-    def _refused(block: Block, lines: list[str], *, is_new: bool) -> Verdict:
-        return Verdict(Standing.INVALID, is_new, *reason_in(lines, str(block.hash)))
+    def _refused(block_hash: BlockHash, lines: list[str], *, is_new: bool) -> Verdict:
+        return Verdict(Standing.INVALID, is_new, *reason_in(lines, str(block_hash)))
 
     def _entry(self, block_hash: BlockHash) -> Any:
         return self._kernel.block_tree_entries[pbk.BlockHash(bytes(block_hash))]

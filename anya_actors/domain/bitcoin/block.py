@@ -10,7 +10,7 @@ import msgspec
 
 from anya_actors.domain.bitcoin.errors import MalformedBlockError
 from anya_actors.domain.bitcoin.hashes import BlockHash
-from anya_actors.domain.bitcoin.transaction import Transaction, read_transaction
+from anya_actors.domain.bitcoin.transaction import Transaction, transaction_at
 from anya_actors.domain.bitcoin.wire import Reader, TruncatedError, compact_size, i32, sha256d, u32
 
 HEADER_SIZE: Final = 80
@@ -59,6 +59,10 @@ class Block(msgspec.Struct, frozen=True, dict=True):
         return self.header.hash
 
     def serialize(self) -> bytes:
+        return self._raw
+
+    @cached_property
+    def _raw(self) -> bytes:
         pieces = [self.header.serialize(), compact_size(len(self.transactions))]
         pieces += [transaction.serialize() for transaction in self.transactions]
         return b"".join(pieces)
@@ -67,13 +71,12 @@ class Block(msgspec.Struct, frozen=True, dict=True):
     def stripped_size(self) -> int:
         """Bytes without witnesses."""
         count = len(compact_size(len(self.transactions)))
-        return HEADER_SIZE + count + sum(len(tx.serialize_stripped()) for tx in self.transactions)
+        return HEADER_SIZE + count + sum(transaction.stripped_size for transaction in self.transactions)
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Bytes with witnesses."""
-        count = len(compact_size(len(self.transactions)))
-        return HEADER_SIZE + count + sum(len(tx.serialize()) for tx in self.transactions)
+        return len(self._raw)
 
     @property
     def weight(self) -> int:
@@ -101,18 +104,27 @@ def _read_header(reader: Reader) -> BlockHeader:
 
 def parse_block(data: bytes) -> Block:
     """Read exactly one block; raises `MalformedBlockError` on any other bytes."""
+    block = parse_leading_block(data)
+    if block.size < len(data):
+        raise MalformedBlockError("the block", f"{len(data) - block.size} bytes follow it")
+    return block
+
+
+def parse_leading_block(data: bytes) -> Block:
+    """Read one block and leave what follows it, as Core does; raises `MalformedBlockError`."""
     reader = Reader(data)
     try:
         header = _read_header(reader)
-        count = reader.compact_size()
-        if count * 10 > reader.left:
-            raise TruncatedError("it ends too early")
-        transactions = tuple(read_transaction(reader) for _ in range(count))
-        if reader.left:
-            raise TruncatedError(f"{reader.left} bytes follow it")
+        count, at = reader.compact_size(), reader.offset
+        transactions = []
+        for _ in range(count):
+            transaction, at = transaction_at(data, at)
+            transactions.append(transaction)
     except TruncatedError as error:
         raise MalformedBlockError("the block", str(error)) from error
-    return Block(header, transactions)
+    block = Block(header, tuple(transactions))
+    block.__dict__["_raw"] = data if at == len(data) else data[:at]
+    return block
 
 
 def parse_start(data: bytes) -> tuple[BlockHeader, int]:

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from typing import Final
 
-from anya_actors.domain.bitcoin.block import BlockHeader, work_of
+from anya_actors.domain.bitcoin.block import HEADER_SIZE, BlockHeader, parse_header, work_of
 from anya_actors.domain.bitcoin.hashes import BlockHash
+
+_TIME: Final = struct.Struct("<I")
+_TIME_OFFSET: Final = 68
+_FACTS: Final = struct.Struct("<qII")
 
 
 class BlockNode:
     """A block's place in the tree. ``position`` says where its bytes are kept (-1: genesis).
 
-    ``was_active`` tells that it was checked in full, when it was connected.
+    ``was_active`` tells that it was checked in full, when it was connected. There is a node for
+    every block that ever came, so what is rarely asked for lies packed in bytes.
     """
 
-    __slots__ = ("header", "height", "parent", "position", "size", "transactions", "was_active", "work")
+    __slots__ = ("_packed", "hash", "height", "parent", "was_active", "work")
 
     def __init__(
         self, header: BlockHeader, parent: BlockNode | None, *, transactions: int, size: int, position: int
     ) -> None:
-        self.header = header
+        self.hash: BlockHash = header.hash
         self.parent = parent
         self.height: int = 0 if parent is None else parent.height + 1
         self.work: int = work_of(header.bits) + (0 if parent is None else parent.work)
-        self.transactions = transactions
-        self.size = size
-        self.position = position
         self.was_active = parent is None
+        self._packed = header.serialize() + _FACTS.pack(position, size, transactions)
 
     @property
-    def hash(self) -> BlockHash:
-        return self.header.hash
+    def header(self) -> BlockHeader:
+        return parse_header(self._packed[:HEADER_SIZE])
+
+    @property
+    def time_s(self) -> int:
+        return int(_TIME.unpack_from(self._packed, _TIME_OFFSET)[0])
+
+    @property
+    def position(self) -> int:
+        return int(_FACTS.unpack_from(self._packed, HEADER_SIZE)[0])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the block with witnesses."""
+        return int(_FACTS.unpack_from(self._packed, HEADER_SIZE)[1])
+
+    @property
+    def transactions(self) -> int:
+        """How many there are, the coinbase among them."""
+        return int(_FACTS.unpack_from(self._packed, HEADER_SIZE)[2])
 
     def branch(self) -> Iterator[BlockNode]:
         """This block and its ancestors, down to the genesis block."""
@@ -41,12 +64,12 @@ class BlockNode:
 
     def median_time_past_s(self) -> int:
         """The median time of this block and the ten before it (BIP113)."""
-        times = sorted(node.header.time_s for node, _ in zip(self.branch(), range(11), strict=False))
+        times = sorted(node.time_s for node, _ in zip(self.branch(), range(11), strict=False))
         return times[len(times) // 2]
 
 
 class BlockTree:
-    """All known blocks. ``active`` holds the active branch by height; it changes by `activate`."""
+    """All known blocks. ``active`` holds the active branch by height."""
 
     def __init__(self, genesis: BlockNode) -> None:
         self.nodes: dict[BlockHash, BlockNode] = {genesis.hash: genesis}
@@ -55,7 +78,7 @@ class BlockTree:
         self.total_size = genesis.size
         self.best_height = 0
         self.invalidated: set[BlockHash] = set()
-        self._parents: set[BlockHash] = set()
+        self._ends: dict[BlockHash, BlockNode] = {genesis.hash: genesis}
 
     @property
     def tip(self) -> BlockNode:
@@ -70,7 +93,8 @@ class BlockTree:
             header, self.nodes[header.previous], transactions=transactions, size=size, position=position
         )
         self.nodes[header.hash] = node
-        self._parents.add(header.previous)
+        self._ends.pop(header.previous, None)
+        self._ends[node.hash] = node
         self.total_size += size
         self.best_height = max(self.best_height, node.height)
         return node
@@ -112,14 +136,13 @@ class BlockTree:
         disconnect = self.active[fork.height + 1 :]
         return disconnect[::-1], connect[::-1]
 
-    def deepest_fork(self) -> BlockNode:
-        """The highest active block that every branch not invalidated, the active one too, goes through."""
-        fork = self.tip
-        for node in self.tips():
-            if not self.is_invalidated(node):
-                joined = next(found for found in node.branch() if self.is_active(found))
-                fork = min(fork, joined, key=lambda found: found.height)
-        return fork
+    def activate(self, tip: BlockNode) -> None:
+        """Make the branch that ends there the active one."""
+        away, ahead = self.path_to(tip)
+        for _ in away:
+            self.pop()
+        for node in ahead:
+            self.push(node)
 
     def push(self, node: BlockNode) -> None:
         """Put the block on top of the active branch."""
@@ -139,5 +162,5 @@ class BlockTree:
 
     def tips(self) -> list[BlockNode]:
         """Every block without children, and the active tip."""
-        ends = [node for block_hash, node in self.nodes.items() if block_hash not in self._parents]
+        ends = list(self._ends.values())
         return ends if self.tip in ends else [*ends, self.tip]

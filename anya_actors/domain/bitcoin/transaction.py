@@ -6,6 +6,7 @@ transaction is another question, answered in ``transaction_rules``.
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
 from typing import Final
 
@@ -17,6 +18,7 @@ from anya_actors.domain.bitcoin.wire import (
     Reader,
     TruncatedError,
     compact_size,
+    compact_size_at,
     i32,
     i64,
     prefixed,
@@ -30,6 +32,9 @@ MAX_SEQUENCE_RBF: Final = 0xFFFFFFFD
 """Sequences up to this one signal that the transaction may be replaced (BIP125)."""
 
 WITNESS_SCALE: Final = 4
+
+_I32, _U32, _I64 = struct.Struct("<i"), struct.Struct("<I"), struct.Struct("<q")
+_OUTPOINT = struct.Struct("<32sI")
 
 
 class Outpoint(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -60,7 +65,7 @@ def parse_outpoint(text: str) -> Outpoint:
 NULL_OUTPOINT: Final = Outpoint(Txid(bytes(32)), 0xFFFFFFFF)
 
 
-class TxInput(msgspec.Struct, frozen=True):
+class TxInput(msgspec.Struct, frozen=True, gc=False):
     """What is spent, and what allows it."""
 
     prevout: Outpoint
@@ -69,7 +74,7 @@ class TxInput(msgspec.Struct, frozen=True):
     witness: tuple[bytes, ...] = ()
 
 
-class TxOutput(msgspec.Struct, frozen=True):
+class TxOutput(msgspec.Struct, frozen=True, gc=False):
     """An amount and the script that must be satisfied to spend it."""
 
     amount_sat: int
@@ -80,7 +85,7 @@ class TxOutput(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True, dict=True):
-    """A transaction. Immutable, so its names are computed once."""
+    """A transaction. Immutable, so its names are computed once, and its bytes are kept as they came."""
 
     version: int
     inputs: tuple[TxInput, ...]
@@ -95,7 +100,6 @@ class Transaction(msgspec.Struct, frozen=True, dict=True):
     def is_coinbase(self) -> bool:
         return len(self.inputs) == 1 and self.inputs[0].prevout.is_null
 
-    @cached_property
     def _body(self) -> bytes:
         pieces = [compact_size(len(self.inputs))]
         for tx_input in self.inputs:
@@ -111,13 +115,17 @@ class Transaction(msgspec.Struct, frozen=True, dict=True):
 
     def serialize_stripped(self) -> bytes:
         """The bytes without witnesses: what the txid commits to."""
-        return i32(self.version) + self._body + u32(self.lock_time)
+        return i32(self.version) + self._body() + u32(self.lock_time)
 
     def serialize(self) -> bytes:
         """The bytes of the wire, with witnesses where there are any (BIP144)."""
+        return self._raw
+
+    @cached_property
+    def _raw(self) -> bytes:
         if not self.has_witness:
             return self.serialize_stripped()
-        pieces = [i32(self.version), b"\x00\x01", self._body]
+        pieces = [i32(self.version), b"\x00\x01", self._body()]
         for tx_input in self.inputs:
             pieces.append(compact_size(len(tx_input.witness)))
             pieces += [prefixed(item) for item in tx_input.witness]
@@ -130,12 +138,22 @@ class Transaction(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def wtxid(self) -> Wtxid:
-        return Wtxid(sha256d(self.serialize())) if self.has_witness else Wtxid(bytes(self.txid))
+        return Wtxid(sha256d(self._raw)) if self.has_witness else Wtxid(bytes(self.txid))
 
     @cached_property
+    def stripped_size(self) -> int:
+        """Bytes without witnesses."""
+        return len(self.serialize_stripped())
+
+    @property
+    def size(self) -> int:
+        """Bytes with witnesses."""
+        return len(self._raw)
+
+    @property
     def weight(self) -> int:
         """Weight units (BIP141): three times the stripped size plus the whole size."""
-        return 3 * (len(self._body) + 8) + len(self.serialize())
+        return 3 * self.stripped_size + len(self._raw)
 
     @property
     def vsize(self) -> int:
@@ -187,23 +205,17 @@ def read_transaction(reader: Reader) -> Transaction:
     Two zero-length lists mean what they mean in Core: a count of inputs of zero is BIP144's
     marker, so a transaction without inputs exists only together with no outputs.
     """
-    version = reader.i32()
-    flag = 0
-    if reader.peek(1) == b"\x00":
-        flag = (reader.take(2))[1]
-        if flag == 0:
-            return Transaction(version, (), (), reader.u32())
-    inputs = [_read_input(reader) for _ in range(_count(reader, 41))]
-    outputs = tuple(_read_output(reader) for _ in range(_count(reader, 9)))
-    if flag & 1:
-        inputs = [
-            TxInput(bare.prevout, bare.script_sig, bare.sequence, _read_witness(reader)) for bare in inputs
-        ]
-        if not any(tx_input.witness for tx_input in inputs):
-            raise TruncatedError("it has the witness flag but no witness")
-    if flag & ~1:
-        raise TruncatedError(f"its flag {flag} is unknown")
-    return Transaction(version, tuple(inputs), outputs, reader.u32())
+    transaction, reader.offset = transaction_at(reader.data, reader.offset)
+    return transaction
+
+
+def transaction_at(data: bytes, start: int) -> tuple[Transaction, int]:
+    """The transaction that begins there, and where it ends; raises `TruncatedError`."""
+    try:
+        return _transaction_at(data, start)
+    except (IndexError, struct.error):
+        # A slice may end early in silence; but numbers follow every slice, and those do not.
+        raise TruncatedError("it ends too early") from None
 
 
 def read_stripped_transaction(reader: Reader) -> Transaction:
@@ -211,28 +223,97 @@ def read_stripped_transaction(reader: Reader) -> Transaction:
 
     Raises `TruncatedError`.
     """
-    version = reader.i32()
-    inputs = tuple(_read_input(reader) for _ in range(_count(reader, 41)))
-    outputs = tuple(_read_output(reader) for _ in range(_count(reader, 9)))
-    return Transaction(version, inputs, outputs, reader.u32())
+    data, start = reader.data, reader.offset
+    try:
+        bare, at = _inputs_at(data, start + 4)
+        outputs, at = _outputs_at(data, at)
+        (version,), (lock_time,) = _I32.unpack_from(data, start), _U32.unpack_from(data, at)
+    except (IndexError, struct.error):
+        raise TruncatedError("it ends too early") from None
+    reader.offset = at + 4
+    return Transaction(version, tuple([TxInput(*fields) for fields in bare]), outputs, lock_time)
 
 
-def _count(reader: Reader, least_size: int) -> int:
-    # A count that the bytes left cannot hold is refused before anything is built for it.
-    count = reader.compact_size()
-    if count * least_size > reader.left:
-        raise TruncatedError("it ends too early")
-    return count
+# What follows reads thousands of transactions a block, so it goes without a cursor.
 
 
-def _read_input(reader: Reader) -> TxInput:
-    prevout = Outpoint(Txid(reader.take(32)), reader.u32())
-    return TxInput(prevout, reader.prefixed(), reader.u32())
+def _transaction_at(data: bytes, start: int) -> tuple[Transaction, int]:
+    (version,) = _I32.unpack_from(data, start)
+    at, flag = start + 4, 0
+    if data[at] == 0:
+        flag = data[at + 1]
+        at += 2
+        if flag == 0:
+            return Transaction(version, (), (), _U32.unpack_from(data, at)[0]), at + 4
+    body = at
+    bare, at = _inputs_at(data, at)
+    outputs, at = _outputs_at(data, at)
+    body_end = at
+    if flag & 1:
+        inputs, at = _witnesses_at(data, at, bare)
+    else:
+        inputs = tuple([TxInput(*fields) for fields in bare])
+    if flag & ~1:
+        raise TruncatedError(f"its flag {flag} is unknown")
+    (lock_time,) = _U32.unpack_from(data, at)
+    end = at + 4
+    transaction = Transaction(version, inputs, outputs, lock_time)
+    raw = stripped = data[start:end]
+    if flag:
+        stripped = data[start : start + 4] + data[body:body_end] + data[at:end]
+    # What the cached properties would compute from a serialisation made anew.
+    transaction.__dict__.update(_raw=raw, txid=Txid(sha256d(stripped)), stripped_size=len(stripped))
+    return transaction, end
 
 
-def _read_output(reader: Reader) -> TxOutput:
-    return TxOutput(reader.i64(), reader.prefixed())
+def _inputs_at(data: bytes, at: int) -> tuple[list[tuple[Outpoint, bytes, int]], int]:
+    count, at = compact_size_at(data, at)
+    found = []
+    for _ in range(count):
+        txid, index = _OUTPOINT.unpack_from(data, at)
+        size = data[at + 36]
+        at += 37
+        if size >= 0xFD:
+            size, at = compact_size_at(data, at - 1)
+        end = at + size
+        (sequence,) = _U32.unpack_from(data, end)
+        found.append((Outpoint(Txid(txid), index), data[at:end], sequence))
+        at = end + 4
+    return found, at
 
 
-def _read_witness(reader: Reader) -> tuple[bytes, ...]:
-    return tuple(reader.prefixed() for _ in range(_count(reader, 1)))
+def _outputs_at(data: bytes, at: int) -> tuple[tuple[TxOutput, ...], int]:
+    count, at = compact_size_at(data, at)
+    found = []
+    for _ in range(count):
+        (amount_sat,) = _I64.unpack_from(data, at)
+        size = data[at + 8]
+        at += 9
+        if size >= 0xFD:
+            size, at = compact_size_at(data, at - 1)
+        end = at + size
+        found.append(TxOutput(amount_sat, data[at:end]))
+        at = end
+    return tuple(found), at
+
+
+def _witnesses_at(
+    data: bytes, at: int, bare: list[tuple[Outpoint, bytes, int]]
+) -> tuple[tuple[TxInput, ...], int]:
+    found = []
+    is_empty = True
+    for prevout, script_sig, sequence in bare:
+        count, at = compact_size_at(data, at)
+        items = []
+        for _ in range(count):
+            size = data[at]
+            at += 1
+            if size >= 0xFD:
+                size, at = compact_size_at(data, at - 1)
+            items.append(data[at : at + size])
+            at += size
+        is_empty = is_empty and not items
+        found.append(TxInput(prevout, script_sig, sequence, tuple(items)))
+    if is_empty:
+        raise TruncatedError("it has the witness flag but no witness")
+    return tuple(found), at

@@ -33,6 +33,24 @@ def compact_size(value: int) -> bytes:
     return b"\xff" + _U64.pack(value)
 
 
+def compact_size_at(data: bytes, at: int) -> tuple[int, int]:
+    """The count that begins there, and where it ends; raises `TruncatedError` or ``IndexError``."""
+    first = data[at]
+    at += 1
+    if first < 0xFD:
+        return first, at
+    width, least = ((2, 0xFD), (4, 0x10000), (8, 0x100000000))[first - 0xFD]
+    end = at + width
+    if end > len(data):
+        raise IndexError
+    value = int.from_bytes(data[at:end], "little")
+    if value < least:
+        raise TruncatedError("a count is not encoded in its shortest form")
+    if value > MAX_SIZE:
+        raise TruncatedError("a count is too great")
+    return value, end
+
+
 def prefixed(data: bytes) -> bytes:
     """The bytes behind their length."""
     return compact_size(len(data)) + data
@@ -41,30 +59,30 @@ def prefixed(data: bytes) -> bytes:
 class Reader:
     """A cursor over bytes. Every read past the end raises `TruncatedError`."""
 
-    __slots__ = ("_data", "offset")
+    __slots__ = ("data", "offset")
 
     def __init__(self, data: bytes, offset: int = 0) -> None:
-        self._data = data
+        self.data = data
         self.offset = offset
 
     @property
     def left(self) -> int:
-        return len(self._data) - self.offset
+        return len(self.data) - self.offset
 
     def take(self, size: int) -> bytes:
         end = self.offset + size
-        if end > len(self._data):
+        if end > len(self.data):
             raise TruncatedError("it ends too early")
-        piece = self._data[self.offset : end]
+        piece = self.data[self.offset : end]
         self.offset = end
         return piece
 
     def since(self, start: int) -> bytes:
         """The bytes from ``start`` to the cursor."""
-        return self._data[start : self.offset]
+        return self.data[start : self.offset]
 
     def peek(self, size: int) -> bytes:
-        return self._data[self.offset : self.offset + size]
+        return self.data[self.offset : self.offset + size]
 
     def u32(self) -> int:
         return int.from_bytes(self.take(4), "little")
@@ -77,15 +95,10 @@ class Reader:
 
     def compact_size(self) -> int:
         """A count; an encoding longer than needed, or an absurd count, is refused as in Core."""
-        first = self.take(1)[0]
-        if first < 0xFD:
-            return first
-        width, least = ((2, 0xFD), (4, 0x10000), (8, 0x100000000))[first - 0xFD]
-        value = int.from_bytes(self.take(width), "little")
-        if value < least:
-            raise TruncatedError("a count is not encoded in its shortest form")
-        if value > MAX_SIZE:
-            raise TruncatedError("a count is too great")
+        try:
+            value, self.offset = compact_size_at(self.data, self.offset)
+        except IndexError:
+            raise TruncatedError("it ends too early") from None
         return value
 
     def prefixed(self) -> bytes:

@@ -13,6 +13,7 @@ from typing import Protocol
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.machine import NotSupportedError, UnavailableError
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines
 from anya_actors.ports.randomness import Randomness
@@ -72,6 +73,7 @@ class EmbeddedNode:
         *,
         engines: ConsensusEngines,
         open_journal: Callable[[], Awaitable[AppendLog]],
+        indexes: ChainIndexStores,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
@@ -82,6 +84,7 @@ class EmbeddedNode:
         self._settings = settings
         self._engines = engines
         self._open_journal = open_journal
+        self._indexes = indexes
         self._clock = clock
         self._randomness = randomness
         self._directory: NodeDirectory | None = None
@@ -108,7 +111,11 @@ class EmbeddedNode:
         mark = await loop.run_in_executor(None, directory.take_clean_stop)
         log = await self._open_journal()
         self._node = BitcoinNodeService(
-            engines=self._engines, log=log, clock=self._clock, randomness=self._randomness
+            engines=self._engines,
+            log=log,
+            indexes=self._indexes,
+            clock=self._clock,
+            randomness=self._randomness,
         )
         await self._node.start(clean=mark is not None and mark.records == self._node.records)
         self._addresses = await self._open_doors(self._node, directory)

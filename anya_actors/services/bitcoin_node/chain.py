@@ -1,7 +1,8 @@
 """The chain: the consensus engine, the journal of blocks, and the indexes, kept in step.
 
 Order of every change: the engine judges the block, the journal keeps it, the indexes follow the
-engine's tip, the caller hears of it. A crash in between loses nothing that anybody heard of.
+engine's tip, the caller hears of it. A crash in between loses nothing that anybody heard of: the
+engine and the indexes are only views of the journal, and each finds its way from where it stands.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from anya_actors.domain.bitcoin.block import Block, parse_block, parse_start
+from anya_actors.domain.bitcoin.block import Block, BlockHeader, parse_leading_block, parse_start
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
-from anya_actors.domain.bitcoin.coin_index import CoinIndex
 from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
 from anya_actors.domain.bitcoin.hashes import BlockHash
+from anya_actors.domain.bitcoin.index_changes import IndexDamagedError
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
+from anya_actors.domain.machine import UnavailableError
+from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.ports.consensus import (
     ConsensusEngine,
     ConsensusEngines,
@@ -27,6 +30,7 @@ from anya_actors.ports.consensus import (
     Standing,
     Verdict,
 )
+from anya_actors.services.bitcoin_node.chain_index import ChainIndex, PreparedChange
 from anya_actors.services.bitcoin_node.journal import (
     BlockKept,
     BranchInvalidated,
@@ -37,7 +41,10 @@ from anya_actors.services.bitcoin_node.journal import (
 T = TypeVar("T")
 
 _CACHED_BLOCKS: Final = 16
-_BATCH: Final = 64
+_CACHED_SIZE: Final = 1 << 20
+"""Of the raw blocks; parsed they take some ten times as much."""
+_BATCH_BLOCKS: Final = 64
+_BATCH_SIZE: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +55,33 @@ class ChainChange:
     connected: tuple[Block, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A block that came, parsed; with its change of the indexes if it follows the tip."""
+
+    block: Block
+    change: PreparedChange | None
+
+
 class Chain:
     """Every known block and the state that the active ones lead to. Callers take turns."""
 
-    def __init__(self, engines: ConsensusEngines, journal: Journal) -> None:
+    def __init__(self, engines: ConsensusEngines, journal: Journal, indexes: ChainIndexStores) -> None:
         self._engines = engines
         self._journal = journal
+        self._indexes = indexes
         self._engine: ConsensusEngine | None = None
+        self._index: ChainIndex | None = None
         self.has_failed = False
-        # The kernel is called by this one thread, so the event loop never waits for it.
+        # The kernel is called by one thread, so the event loop never waits for it; the other
+        # parses and works out changes of the indexes meanwhile.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="consensus")
+        self._second = ThreadPoolExecutor(max_workers=1, thread_name_prefix="indexes")
         self._recent: dict[BlockHash, Block] = {}
         genesis = BlockNode(
             REGTEST_GENESIS.header, None, transactions=1, size=REGTEST_GENESIS.size, position=-1
         )
         self.tree = BlockTree(genesis)
-        self.index = CoinIndex()
 
     @property
     def tip(self) -> BlockNode:
@@ -73,8 +91,18 @@ class Chain:
     def is_open(self) -> bool:
         return self._engine is not None
 
+    @property
+    def index(self) -> ChainIndex:
+        """Every look-up in the active branch; raises `UnavailableError` before `open`."""
+        if self._index is None:
+            raise UnavailableError("the embedded Bitcoin node", "its indexes are not open")
+        return self._index
+
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    async def _aside(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._second, call, *arguments)
 
     def _opened(self) -> ConsensusEngine:
         if self._engine is None:
@@ -89,30 +117,51 @@ class Chain:
         self.tree.add(header, transactions=transactions, size=len(raw), position=position)
 
     async def open(self, *, clean: bool) -> None:
-        """Open the engine and build the indexes; replay all blocks unless the last stop was clean."""
+        """Open engine and indexes; replay all blocks to the engine unless the last stop was clean."""
+        self._index = await self._aside(lambda: ChainIndex(self._indexes.open()))
+        await self._open_engine(clean=clean)
+        stands_at = self.tree.nodes.get(self.index.tip)
+        try:
+            # Unknown: the journal was put back from a backup that is older than the indexes.
+            if stands_at is None:
+                raise IndexDamagedError("they stand at a block that the journal does not hold")
+            self.tree.activate(stands_at)
+            await self._follow(keep=False)
+        except IndexDamagedError:
+            self.index.begin_anew()
+            self.tree.activate(self.tree.active[0])
+            await self._follow(keep=False)
+        for node in self.tree.nodes.values():
+            node.was_active = self.tree.is_active(node) or self.index.block_filter(node.hash) is not None
+
+    async def _open_engine(self, *, clean: bool) -> None:
         if clean:
             self._engine = await self._run(lambda: self._engines.open(wipe=False))
             tip_hash, _ = await self._run(self._engine.tip)
             if tip_hash in self.tree.nodes and not self.tree.is_invalidated(self.tree.nodes[tip_hash]):
-                await self._follow()
                 return
             await self._run(self._engine.close)
         await self._replay()
-        await self._follow()
 
-    async def _replay(self) -> None:
-        """Give a wiped engine every block of the journal, in the order they came."""
+    async def _replay(self, first: Sequence[BlockNode] = ()) -> None:
+        """Give a wiped engine every block of the journal in the order they came, some before all others."""
         engine = await self._run(lambda: self._engines.open(wipe=True))
-        for nodes in _batches(self.tree.not_invalidated()):
-            await self._run(_process_all, engine, await self._read_blocks(nodes))
+        early = set(first)
+        rest = [node for node in self.tree.not_invalidated() if node not in early]
+        for nodes in (*_batches(first), *_batches(rest)):
+            await self._run(_process_all, engine, await self._read_raw(nodes))
         self._engine = engine
 
     async def close(self) -> None:
-        """Flush and release the engine."""
+        """Flush and release the engine and the indexes."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._run(engine.close)
+        index, self._index = self._index, None
+        if index is not None:
+            await self._aside(index.close)
         self._thread.shutdown(wait=False)
+        self._second.shutdown(wait=False)
 
     # Reading
 
@@ -130,23 +179,36 @@ class Chain:
         """Blocks in the order of their positions, read in one go."""
         if len(nodes) == 1 and nodes[0].hash in self._recent:
             return [self._recent[nodes[0].hash]]
+        return await self._aside(_parse_all, await self._read_raw(nodes))
+
+    async def _read_raw(self, nodes: Sequence[BlockNode]) -> list[bytes]:
         first, last = nodes[0].position, nodes[-1].position
         records = await self._journal.read(first, last)
-        blocks = []
+        found = []
         for node in nodes:
             record = records[node.position - first]
             if not isinstance(record, BlockKept):
                 raise EngineFailedError("read a block", f"record {node.position} is no block")
-            blocks.append(parse_block(record.raw))
-        return blocks
+            found.append(record.raw)
+        return found
 
     def _remember(self, block: Block) -> None:
-        self._recent[block.hash] = block
-        while len(self._recent) > _CACHED_BLOCKS:
-            del self._recent[next(iter(self._recent))]
+        recent = self._recent
+        recent[block.hash] = block
+        while len(recent) > 1 and (
+            len(recent) > _CACHED_BLOCKS or sum(found.size for found in recent.values()) > _CACHED_SIZE
+        ):
+            del recent[next(iter(recent))]
 
     async def spent_coins(self, node: BlockNode) -> tuple[tuple[Coin, ...], ...]:
-        """The coins that each transaction of the block spent, its coinbase left out."""
+        """The coins that each transaction of the block spent, its coinbase left out.
+
+        Raises `KeyError` for a block that never was connected.
+        """
+        if self.tree.is_active(node):
+            block = await self.read_block(node)
+            if self.tree.is_active(node):
+                return self.index.spent_by(block)
         return await self._run(self._opened().spent_coins, node.hash)
 
     async def verify_scripts(self, transaction: Transaction, spent: list[TxOutput]) -> None:
@@ -164,45 +226,84 @@ class Chain:
             self.has_failed = True
             raise
 
-    async def submit(self, block: Block) -> tuple[Verdict, ChainChange]:
-        """Judge a block and follow it if it makes the best chain; durable when it returns."""
-        if block.header.previous not in self.tree.nodes:
-            return Verdict(Standing.INVALID, reason="prev-blk-not-found"), ChainChange()
-        if block.hash in self.tree.nodes:
-            return self._known_again(block), ChainChange()
-        if self.tree.is_invalidated(self.tree.nodes[block.header.previous]):
-            return Verdict(Standing.INVALID, reason="bad-prevblk"), ChainChange()
+    async def submit(self, raw: bytes, block: Block | None = None) -> tuple[Verdict, ChainChange]:
+        """Judge a block and follow it if it makes the best chain; durable when it returns.
+
+        ``block`` is ``raw`` parsed, if the caller has it. Bytes behind the block are ignored, as
+        by Core. Raises `MalformedBlockError` if there is no header.
+        """
+        header, _ = parse_start(raw)
+        refusal = self._refusal(header)
+        if refusal is not None:
+            return refusal, ChainChange()
         with self.whole():
-            verdict = await self._run(self._opened().process_block, block)
-        if verdict.standing is Standing.INVALID:
+            verdict, arrival = await self._judge(raw, block, header)
+        if arrival is None:
             return verdict, ChainChange()
-        raw = block.serialize()
+        block = arrival.block
         try:
-            position = await self._journal.append(BlockKept(raw))
+            position = await self._journal.append(BlockKept(block.serialize()))
         except BaseException:
             # The engine knows a block that the journal does not: build it anew from the journal.
             await self._rebuild()
             raise
-        self.tree.add(block.header, transactions=len(block.transactions), size=len(raw), position=position)
+        count = len(block.transactions)
+        node = self.tree.add(header, transactions=count, size=block.size, position=position)
         self._remember(block)
         with self.whole():
+            if verdict.standing is Standing.VALID and arrival.change is not None:
+                self._connect(node, arrival.change)
+                return verdict, ChainChange(connected=(block,))
             return verdict, await self._follow()
 
-    def _known_again(self, block: Block) -> Verdict:
-        node = self.tree.nodes[block.hash]
-        if self.tree.is_invalidated(node):
-            return Verdict(Standing.INVALID, is_new=False, reason="duplicate-invalid")
-        standing = Standing.VALID if self.tree.is_active(node) else Standing.STORED
-        return Verdict(standing, is_new=False)
+    def _refusal(self, header: BlockHeader) -> Verdict | None:
+        """The answer to a block that the engine need not see."""
+        node = self.tree.nodes.get(header.hash)
+        parent = self.tree.nodes.get(header.previous)
+        if node is not None:
+            if self.tree.is_invalidated(node):
+                return Verdict(Standing.INVALID, is_new=False, reason="duplicate-invalid")
+            standing = Standing.VALID if self.tree.is_active(node) else Standing.STORED
+            return Verdict(standing, is_new=False)
+        if parent is None:
+            return Verdict(Standing.INVALID, reason="prev-blk-not-found")
+        if self.tree.is_invalidated(parent):
+            return Verdict(Standing.INVALID, reason="bad-prevblk")
+        return None
+
+    async def _judge(
+        self, raw: bytes, block: Block | None, header: BlockHeader
+    ) -> tuple[Verdict, _Arrival | None]:
+        """Let the engine judge; meanwhile, without the engine's word, prepare what a yes will need."""
+        is_next = header.previous == self.tip.hash
+        judged, prepared = await asyncio.gather(
+            self._run(self._opened().process_block, raw),
+            self._aside(self._prepare, raw, block, is_next),
+            return_exceptions=True,
+        )
+        if isinstance(judged, BaseException):
+            raise judged
+        if judged.standing is Standing.INVALID:
+            return judged, None
+        if isinstance(prepared, BaseException):
+            raise prepared
+        return judged, prepared
+
+    def _prepare(self, raw: bytes, block: Block | None, is_next: bool) -> _Arrival:
+        block = block or parse_leading_block(raw)
+        return _Arrival(block, self.index.prepare_connect(block) if is_next else None)
 
     async def invalidate(self, node: BlockNode) -> ChainChange:
         """Leave the branch of this block for ever, or until it is reconsidered."""
+        if node.parent is None:
+            return ChainChange()  # as in Core, which keeps the genesis block without a word
         await self._journal.append(BranchInvalidated(bytes(node.hash)))
+        self.tree.invalidated.add(node.hash)
+        if not self.tree.is_active(node):
+            return ChainChange()
         with self.whole():
-            # The coins to restore are known only to the engine that connected the blocks.
-            disconnected = await self._disconnect_from(node) if self.tree.is_active(node) else ()
-            self.tree.invalidated.add(node.hash)
-            return await self._choose_anew(disconnected)
+            await self._rebuild()
+            return await self._follow()
 
     async def reconsider(self, node: BlockNode) -> ChainChange:
         """Forget that this block, an ancestor or a descendant of it was declared invalid."""
@@ -212,59 +313,71 @@ class Chain:
             for block_hash in self.tree.invalidated
             if block_hash in line or node in self.tree.nodes[block_hash].branch()
         ]
+        if not doubted:
+            return ChainChange()
         await self._journal.append(*(BranchReconsidered(bytes(block_hash)) for block_hash in doubted))
         self.tree.invalidated.difference_update(doubted)
         with self.whole():
-            return await self._choose_anew(())
+            await self._rebuild()
+            return await self._follow()
 
-    async def _choose_anew(self, disconnected: tuple[Block, ...]) -> ChainChange:
+    async def prefer(self, node: BlockNode) -> ChainChange:
+        """Choose this block's branch among those of equal work, until the engine is opened anew."""
+        if node.work < self.tip.work or self.tree.is_active(node) or self.tree.is_invalidated(node):
+            return ChainChange()
+        with self.whole():
+            await self._rebuild([*node.branch()][-2::-1])
+            return await self._follow()
+
+    async def _rebuild(self, first: Sequence[BlockNode] = ()) -> None:
         """Let a fresh engine choose among all branches, just as it would after a crash."""
-        above = self.tree.child_on_active(self.tree.deepest_fork())
-        if above is not None:
-            disconnected += await self._disconnect_from(above)
-        await self._rebuild()
-        change = await self._follow()
-        return ChainChange(disconnected + change.disconnected, change.connected)
-
-    async def _rebuild(self) -> None:
         engine = self._opened()
         self._engine = None
         await self._run(engine.close)
-        await self._replay()
+        await self._replay(first)
 
-    async def _follow(self) -> ChainChange:
-        """Bring the indexes to the engine's tip."""
+    async def _follow(self, *, keep: bool = True) -> ChainChange:
+        """Bring the indexes to the engine's tip; the answer is empty unless its blocks are to be kept."""
         tip_hash, _ = await self._run(self._opened().tip)
-        target = self.tree.nodes[tip_hash]
-        away, ahead = self.tree.path_to(target)
-        disconnected = await self._disconnect_from(away[-1]) if away else ()
+        away, ahead = self.tree.path_to(self.tree.nodes[tip_hash])
+        disconnected: list[Block] = []
         connected: list[Block] = []
+        for node in away:
+            block = await self.read_block(node)
+            change = await self._aside(self.index.prepare_disconnect, block)
+            self.index.apply(change)
+            self.tree.pop()
+            disconnected += [block] if keep else []
         for nodes in _batches(ahead):
             blocks = await self._read_blocks(nodes)
             for node, block in zip(nodes, blocks, strict=True):
-                self.index.connect(block, node.height)
-                self.tree.push(node)
-            connected += blocks
-        return ChainChange(disconnected, tuple(connected))
+                self._connect(node, await self._aside(self.index.prepare_connect, block))
+            connected += blocks if keep else []
+        return ChainChange(tuple(disconnected), tuple(connected))
 
-    async def _disconnect_from(self, lowest: BlockNode) -> tuple[Block, ...]:
-        """Take this block and all above it off the active branch, highest first."""
-        blocks: list[Block] = []
-        while self.tree.is_active(lowest):
-            node = self.tip
-            block, spent = await self.read_block(node), await self.spent_coins(node)
-            self.index.disconnect(block, spent)
-            self.tree.pop()
-            blocks.append(block)
-        return tuple(blocks)
+    def _connect(self, node: BlockNode, change: PreparedChange) -> None:
+        # In the event loop and without an await: whoever reads finds tree and rows at one block.
+        self.index.apply(change)
+        self.tree.push(node)
 
 
 def _batches(nodes: Sequence[BlockNode]) -> Iterator[Sequence[BlockNode]]:
-    for start in range(0, len(nodes), _BATCH):
-        yield nodes[start : start + _BATCH]
+    """Parts that are read in one go; large blocks make small parts."""
+    start = size = 0
+    for at, node in enumerate(nodes):
+        if at > start and (at - start == _BATCH_BLOCKS or size + node.size > _BATCH_SIZE):
+            yield nodes[start:at]
+            start, size = at, 0
+        size += node.size
+    if start < len(nodes):
+        yield nodes[start:]
 
 
-def _process_all(engine: ConsensusEngine, blocks: Sequence[Block]) -> None:
+def _process_all(engine: ConsensusEngine, blocks: Sequence[bytes]) -> None:
     """Give blocks again; what was refused then is refused now."""
-    for block in blocks:
-        engine.process_block(block)
+    for raw in blocks:
+        engine.process_block(raw)
+
+
+def _parse_all(blocks: Sequence[bytes]) -> list[Block]:
+    return [parse_leading_block(raw) for raw in blocks]

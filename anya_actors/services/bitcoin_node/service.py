@@ -18,6 +18,7 @@ from anya_actors.domain.bitcoin.mining import NONCES
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines, Standing, Verdict
 from anya_actors.ports.randomness import Randomness
@@ -73,11 +74,17 @@ class BitcoinNodeService:
     """
 
     def __init__(
-        self, *, engines: ConsensusEngines, log: AppendLog, clock: Clock, randomness: Randomness
+        self,
+        *,
+        engines: ConsensusEngines,
+        log: AppendLog,
+        indexes: ChainIndexStores,
+        clock: Clock,
+        randomness: Randomness,
     ) -> None:
         self._journal = Journal(log)
         self._clock = clock
-        self.chain = Chain(engines, self._journal)
+        self.chain = Chain(engines, self._journal, indexes)
         self._waiting = WaitingTransactions(self.chain, self._journal, clock)
         self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
         self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
@@ -147,10 +154,17 @@ class BitcoinNodeService:
 
     async def submit_block(self, block: Block) -> Verdict:
         """Judge a block and follow it."""
-        return await self._alone(lambda: self._submit(block))
+        return await self._alone(lambda: self._submit(block.serialize(), block))
 
-    async def _submit(self, block: Block) -> Verdict:
-        verdict, change = await self.chain.submit(block)
+    async def submit_raw_block(self, raw: bytes) -> Verdict:
+        """Judge a serialised block and follow it; it is read while the engine judges it.
+
+        Raises `MalformedBlockError` if there is no header; other broken bytes are an invalid block.
+        """
+        return await self._alone(lambda: self._submit(raw))
+
+    async def _submit(self, raw: bytes, block: Block | None = None) -> Verdict:
+        verdict, change = await self.chain.submit(raw, block)
         await self._follow(change)
         return verdict
 
@@ -180,7 +194,7 @@ class BitcoinNodeService:
         return block
 
     async def _take_own(self, block: Block) -> None:
-        verdict = await self._submit(block)
+        verdict = await self._submit(block.serialize(), block)
         if verdict.standing is not Standing.VALID:
             raise RejectedBlockError(str(block.hash), verdict.reason or verdict.standing.value)
 
@@ -223,6 +237,10 @@ class BitcoinNodeService:
     async def reconsider_block(self, block_hash: BlockHash) -> None:
         """Take back `invalidate_block` for a block, its ancestors and its descendants."""
         await self._alone(lambda: self._rejudge(block_hash, self.chain.reconsider))
+
+    async def prefer_block(self, block_hash: BlockHash) -> None:
+        """Treat a block as if it had come before all others of the same work, until a restart."""
+        await self._alone(lambda: self._rejudge(block_hash, self.chain.prefer))
 
     async def _rejudge(
         self, block_hash: BlockHash, change: Callable[[BlockNode], Awaitable[ChainChange]]

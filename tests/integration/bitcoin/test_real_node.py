@@ -14,6 +14,7 @@ from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.memory.event_bus import MemoryEventBus
 from anya_actors.adapters.memory.keyring import MemoryKeyring
 from anya_actors.adapters.memory.state_store import MemoryStateStores
+from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
@@ -42,6 +43,7 @@ class Setting:
             EmbeddedNodeSettings(self.data_dir),
             engines=KernelEngines(self.data_dir / "kernel", Network.REGTEST),
             open_journal=open_journal,
+            indexes=RocksdbChainIndexes(self.data_dir / "indexes"),
             clock=self.clock,
             randomness=self.randomness,
         )

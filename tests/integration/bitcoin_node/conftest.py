@@ -14,6 +14,7 @@ import pytest
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.adapters.files.disk import SystemDisk
+from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
@@ -50,6 +51,7 @@ def make_node(tmp_path: Path) -> Callable[..., EmbeddedNode]:
             settings,
             engines=KernelEngines(settings.data_dir / "kernel", Network.REGTEST),
             open_journal=open_journal,
+            indexes=RocksdbChainIndexes(settings.data_dir / "indexes"),
             clock=SystemClock(),
             randomness=SystemRandomness(),
         )

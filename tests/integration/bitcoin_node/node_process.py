@@ -9,6 +9,7 @@ from pathlib import Path
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.adapters.files.disk import SystemDisk
+from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
@@ -33,6 +34,7 @@ async def _main(data_dir: Path) -> None:
         EmbeddedNodeSettings(data_dir),
         engines=KernelEngines(data_dir / "kernel", Network.REGTEST),
         open_journal=open_journal,
+        indexes=RocksdbChainIndexes(data_dir / "indexes"),
         clock=SystemClock(),
         randomness=SystemRandomness(),
     )

@@ -87,7 +87,7 @@ def test_a_block_with_changed_bytes_is_judged(
             block.header, merkle_root=root, previous=REGTEST_GENESIS_HASH, bits=REGTEST_BITS
         )
         block = solve(Block(header, block.transactions)) or block
-    verdict = engine.process_block(block)
+    verdict = engine.process_block(block.serialize())
     assert (verdict.standing is Standing.INVALID) == bool(verdict.reason)
     assert engine.tip()[1] <= 1
 
@@ -95,7 +95,7 @@ def test_a_block_with_changed_bytes_is_judged(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(others=st.lists(transactions, max_size=3))
 def test_a_block_of_any_transactions_is_judged(engine: KernelEngine, others: list[Transaction]) -> None:
-    verdict = engine.process_block(_block(*others))
+    verdict = engine.process_block(_block(*others).serialize())
     assert (verdict.standing is Standing.INVALID) == bool(verdict.reason)
 
 

@@ -17,10 +17,9 @@ from anya_actors.domain.bitcoin.block import (
     block_merkle_root,
     meets_target,
 )
-from anya_actors.domain.bitcoin.block_filters import encode_set, filter_header, filter_key
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
-from anya_actors.domain.bitcoin.coin_index import CoinIndex, Spend, Touch, scripthash
+from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.descriptor import (
     DescriptorError,
     describe_script,
@@ -31,8 +30,8 @@ from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
 from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.mining import block_subsidy_sat, coinbase_transaction, solve, unsolved_block
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.script import null_data_script, p2wpkh_script
-from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
+from anya_actors.domain.bitcoin.script import p2wpkh_script
+from anya_actors.domain.bitcoin.transaction import Transaction
 
 ALICE, BOB = p2wpkh_script(b"\xaa" * 20), p2wpkh_script(b"\xbb" * 20)
 ALICE_HASH, BOB_HASH = scripthash(ALICE), scripthash(BOB)
@@ -104,58 +103,6 @@ def test_the_median_time_is_of_eleven_blocks() -> None:
     nodes = _branch(tree, tree.tip, 12)
     assert nodes[-1].median_time_past_s() == nodes[6].header.time_s
     assert nodes[0].median_time_past_s() == nodes[0].header.time_s
-
-
-def test_the_indexes_follow_a_block_and_forget_it() -> None:
-    index = CoinIndex()
-    first = _block(REGTEST_GENESIS_HASH, 1)
-    coinbase = first.transactions[0]
-    index.connect(first, 1)
-    after_first = (list(index.coins()), index.total_sat, index.history(ALICE_HASH))
-    assert index.history(ALICE_HASH) == (Touch(coinbase.txid, 1, 0),)
-    outputs = (TxOutput(COIN_SAT, BOB), TxOutput(0, null_data_script(b"x")), TxOutput(COIN_SAT, ALICE))
-    spend = Transaction(2, (TxInput(Outpoint(coinbase.txid, 0)),), outputs)
-    child = Transaction(2, (TxInput(Outpoint(spend.txid, 2)),), (TxOutput(COIN_SAT // 2, BOB),))
-    second = _block(first.hash, 2, spend, child)
-    index.connect(second, 2)
-    bobs = sorted([Outpoint(spend.txid, 0), Outpoint(child.txid, 0)])
-    assert [outpoint for outpoint, _ in index.unspent(BOB_HASH)] == bobs
-    assert index.coin(bobs[0]) is not None
-    assert index.coin(Outpoint(spend.txid, 1)) is None
-    assert index.transaction(child.txid) == (second.hash, 2)
-    assert [touch.txid for touch in index.history(ALICE_HASH)] == [
-        coinbase.txid,
-        second.transactions[0].txid,
-        spend.txid,
-        child.txid,
-    ]
-    assert index.spender(Outpoint(coinbase.txid, 0)) == Spend(spend.txid, 0, 2)
-    assert index.spender(Outpoint(child.txid, 0)) is None
-    spent = [[Coin(50 * COIN_SAT, ALICE, 1, True)], [Coin(COIN_SAT, ALICE, 2, False)]]
-    index.disconnect(second, spent)
-    assert (list(index.coins()), index.total_sat, index.history(ALICE_HASH)) == after_first
-    assert list(index.unspent(BOB_HASH)) == []
-    assert list(index.history(BOB_HASH)) == []
-    assert index.spender(Outpoint(coinbase.txid, 0)) is None
-    assert index.transaction(child.txid) is None
-
-
-def test_a_blocks_filter_holds_what_it_spends_and_pays_and_follows_its_parents_filter() -> None:
-    index = CoinIndex()
-    first = _block(REGTEST_GENESIS_HASH, 1)
-    index.connect(first, 1)
-    spend = Transaction(2, (TxInput(Outpoint(first.transactions[0].txid, 0)),), (TxOutput(COIN_SAT, BOB),))
-    second = _block(first.hash, 2, spend)
-    index.connect(second, 2)
-    found, before = index.block_filter(second.hash), index.block_filter(first.hash)
-    assert found is not None
-    assert before is not None
-    assert found.filter == encode_set([ALICE, BOB], filter_key(second.hash))
-    assert found.header == filter_header(found.filter, before.header)
-    genesis = index.block_filter(REGTEST_GENESIS_HASH)
-    assert genesis is not None
-    assert before.header == filter_header(before.filter, genesis.header)
-    assert index.block_filter(BlockHash(bytes(32))) is None
 
 
 def test_a_coinbase_matures() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
+from anya_actors.adapters.memory.chain_index import MemoryChainIndexes
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 from anya_actors.testing.clock import ManualClock
 
@@ -31,7 +34,12 @@ class CountedRandomness:
         return 0.5
 
 
-StartNode = Callable[[AppendLog], Awaitable[BitcoinNodeService]]
+class StartNode(Protocol):
+    """Starts a node."""
+
+    async def __call__(
+        self, log: AppendLog, indexes: ChainIndexStores | None = None
+    ) -> BitcoinNodeService: ...
 
 
 @pytest.fixture
@@ -41,12 +49,18 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def start_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartNode]:
-    """Starts nodes on given journals, each with a fresh engine, as after a crash."""
+    """Starts nodes on given journals, each with a fresh engine and fresh indexes, as after a crash."""
     started: list[BitcoinNodeService] = []
 
-    async def start(log: AppendLog) -> BitcoinNodeService:
+    async def start(log: AppendLog, indexes: ChainIndexStores | None = None) -> BitcoinNodeService:
         engines = KernelEngines(tmp_path / str(len(started)), Network.REGTEST, in_memory=True)
-        node = BitcoinNodeService(engines=engines, log=log, clock=clock, randomness=CountedRandomness())
+        node = BitcoinNodeService(
+            engines=engines,
+            log=log,
+            indexes=indexes or MemoryChainIndexes(),
+            clock=clock,
+            randomness=CountedRandomness(),
+        )
         await node.start(clean=False)
         started.append(node)
         return node

@@ -10,6 +10,7 @@ import pytest
 
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
+from anya_actors.adapters.memory.chain_index import MemoryChainIndexes
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
@@ -33,18 +34,15 @@ class BreakingEngines(KernelEngines):
         self.broken: set[str] = set()
 
     def open(self, *, wipe: bool) -> Any:
+        self._refuse("open")
         engine: Any = super().open(wipe=wipe)
-        read, verify = engine.spent_coins, engine.verify_scripts
-
-        def spent_coins(block_hash: Any) -> Any:
-            self._refuse("spent_coins")
-            return read(block_hash)
+        verify = engine.verify_scripts
 
         def verify_scripts(transaction: Transaction, spent: Sequence[TxOutput]) -> None:
             self._refuse("verify_scripts")
             verify(transaction, spent)
 
-        engine.spent_coins, engine.verify_scripts = spent_coins, verify_scripts
+        engine.verify_scripts = verify_scripts
         return engine
 
     def _refuse(self, call: str) -> None:
@@ -59,7 +57,13 @@ def engines(tmp_path: Path) -> BreakingEngines:
 
 @pytest.fixture
 async def node(engines: BreakingEngines, log: MemoryAppendLog, clock: ManualClock) -> BitcoinNodeService:
-    node = BitcoinNodeService(engines=engines, log=log, clock=clock, randomness=SystemRandomness())
+    node = BitcoinNodeService(
+        engines=engines,
+        log=log,
+        indexes=MemoryChainIndexes(),
+        clock=clock,
+        randomness=SystemRandomness(),
+    )
     await node.start(clean=False)
     return node
 
@@ -68,7 +72,7 @@ async def test_a_branch_left_half_way_is_left_in_full_after_a_new_start(
     node: BitcoinNodeService, engines: BreakingEngines, log: MemoryAppendLog, start_node: StartNode
 ) -> None:
     hashes = await node.generate(TRUE, 3)
-    engines.broken = {"spent_coins"}
+    engines.broken = {"open"}
     with pytest.raises(EngineFailedError):
         await node.invalidate_block(hashes[1])
     with pytest.raises(UnavailableError, match="opened anew"):

@@ -12,6 +12,7 @@ import pytest
 
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
+from anya_actors.adapters.memory.chain_index import MemoryChainIndexes
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
@@ -338,10 +339,10 @@ class TiredEngine:
         self.tip, self.close = engine.tip, engine.close
         self.spent_coins, self.verify_scripts = engine.spent_coins, engine.verify_scripts
 
-    def process_block(self, block: Block) -> Verdict:
+    def process_block(self, raw: bytes) -> Verdict:
         if self.tip()[1] == 2:
             raise EngineFailedError("judge a block", "Disk space is too low!")
-        return self._engine.process_block(block)
+        return self._engine.process_block(raw)
 
 
 class TiringEngines:
@@ -359,7 +360,13 @@ async def test_an_engine_that_cannot_judge_is_no_refusal_of_the_block(
 ) -> None:
     log = MemoryAppendLog()
     engines = TiringEngines(KernelEngines(tmp_path / "tired", Network.REGTEST, in_memory=True))
-    node = BitcoinNodeService(engines=engines, log=log, clock=clock, randomness=SystemRandomness())
+    node = BitcoinNodeService(
+        engines=engines,
+        log=log,
+        indexes=MemoryChainIndexes(),
+        clock=clock,
+        randomness=SystemRandomness(),
+    )
     await node.start(clean=False)
     with pytest.raises(EngineFailedError, match="Disk space"):
         await node.generate(TRUE, 3)

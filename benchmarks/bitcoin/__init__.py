@@ -1,0 +1,1 @@
+"""The embedded node's speed and size."""
