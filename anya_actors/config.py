@@ -114,12 +114,14 @@ class BitcoinSettings(_Section, frozen=True, kw_only=True):
 
 
 class HsmSettings(_Section, frozen=True, kw_only=True):
-    """The software HSM. ``passphrase_file`` is ``<data_dir>/hsm/passphrase`` unless it is set.
+    """The software HSM. ``passphrase_file`` is ``<data_dir>/hsm/passphrase`` unless it is set; with
+    ``share_directory`` the passphrase is joined from shares instead and no such file is read or made.
 
     The Argon2id cost is paid once at each unsealing (RFC 9106; 256 MiB, 3 passes: about 1 s).
     """
 
     passphrase_file: Path | None = None
+    share_directory: Path | None = None
     argon2_memory_kib: Annotated[int, msgspec.Meta(ge=19 * 1024, le=4 * 1024 * 1024)] = 256 * 1024
     argon2_passes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
     argon2_lanes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

@@ -21,6 +21,7 @@ from anya_actors.ports.actors import Actors
 
 if TYPE_CHECKING:
     from anya_actors.ports.bitcoin_rpc import BitcoinRpc
+    from anya_actors.ports.passphrase import PassphraseSource
 
 NODE = "bitcoin-node/main"
 
@@ -41,7 +42,6 @@ class HsmBuilder:
         from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
         from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
         from anya_actors.adapters.sealing.argon2 import Argon2Kdf
-        from anya_actors.adapters.sealing.passphrase_file import PassphraseFile
         from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
         from anya_actors.services.hsm import HsmService
 
@@ -51,7 +51,7 @@ class HsmBuilder:
         service = HsmService(
             store=store,
             audit_log=await FileAppendLog.open(SystemDisk(self.settings.data_dir / "hsm"), "audit.log"),
-            passphrase=PassphraseFile(self.settings.passphrase_file),
+            passphrase=self._passphrase(),
             kdf=Argon2Kdf(),
             cipher=AesGcmCipher(randomness),
             boxes=NaclSealedBoxes(),
@@ -64,6 +64,15 @@ class HsmBuilder:
             settings=_hsm_settings(self.settings),
         )
         return service, store.epoch
+
+    def _passphrase(self) -> PassphraseSource:
+        if self.settings.hsm.share_directory is not None:
+            from anya_actors.adapters.sealing.shamir_shares import ShareDirectory
+
+            return ShareDirectory(self.settings.hsm.share_directory)
+        from anya_actors.adapters.sealing.passphrase_file import PassphraseFile
+
+        return PassphraseFile(self.settings.passphrase_file)
 
 
 @dataclass(frozen=True)

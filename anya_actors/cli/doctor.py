@@ -82,6 +82,9 @@ def _disk(check: str, path: Path) -> Finding:
 
 
 def _passphrase(settings: Settings) -> Finding:
+    shares = settings.hsm.share_directory
+    if shares is not None:
+        return Finding("passphrase", shares.is_dir(), f"joined from the shares in {shares}")
     path = settings.passphrase_file
     if not path.exists():
         sealed = settings.state_dir.exists()

@@ -1,4 +1,4 @@
-"""``anya hsm``: the audit trail of a running platform's HSM."""
+"""``anya hsm``: the audit trail of a running platform's HSM, and shares of its passphrase."""
 
 from __future__ import annotations
 
@@ -63,3 +63,25 @@ def proof(
     found = remote.get(f"{BASE}/audit/{sequence}/proof")
     check_inclusion(found, sequence)
     remote.show_record(found)
+
+
+@app.command("split-passphrase")
+def split_passphrase(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the share files go.")],
+    threshold: Annotated[int, typer.Option("--threshold", min=2, max=16, help="How many must meet.")] = 3,
+    shares: Annotated[int, typer.Option("--shares", min=2, max=16, help="How many there are.")] = 5,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Split the passphrase into k-of-n shares (SLIP-0039). Needs no running platform.
+
+    Give each share to another person, bring enough of them into one directory, name it as
+    hsm.share_directory, and remove the passphrase file.
+    """
+    from anya_actors.cli.options import settings_of
+    from anya_actors.cli.passphrase import write_shares
+
+    paths = write_shares(settings_of(data_dir, config).passphrase_file, directory, threshold, shares)
+    rows = [{"share": str(path), "threshold": threshold} for path in paths]
+    Remote(data_dir, config, json).show_part(rows, ("share", "threshold"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 
 from anya_actors.cli.faults import DataDirectoryError, MissingPassphraseError
 from anya_actors.cli.instance import write_private
@@ -17,6 +18,8 @@ def ensure_passphrase(settings: Settings) -> bool:
     Raises `SecretFileError` for one that others can read, `MissingPassphraseError` where keys were
     sealed before: a fresh passphrase could not open them.
     """
+    if settings.hsm.share_directory is not None:
+        return False  # the HSM's own process joins the shares, or says what is wrong with them
     path = settings.passphrase_file
     if path.exists():
         read_secret_file(path)
@@ -29,3 +32,25 @@ def ensure_passphrase(settings: Settings) -> bool:
     except OSError as error:
         raise DataDirectoryError(str(path.parent), error.strerror or str(error)) from None
     return True
+
+
+def write_shares(passphrase_file: Path, directory: Path, threshold: int, count: int) -> list[Path]:
+    """Split the passphrase of a file into new files of mode 0600; their paths.
+
+    Raises `PassphraseSourceError`, `InvalidInputError`, `DataDirectoryError`.
+    """
+    from anya_actors.adapters.sealing.passphrase_file import read_private_file
+    from anya_actors.adapters.sealing.shamir_shares import SUFFIX, split_passphrase
+
+    with read_private_file(passphrase_file) as passphrase:
+        shares = split_passphrase(passphrase, threshold, count)
+    paths = [directory / f"{number}{SUFFIX}" for number in range(1, count + 1)]
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, share in zip(paths, shares, strict=True):
+            if path.exists():
+                raise DataDirectoryError(str(path), "it is there already")
+            write_private(path, share.encode() + b"\n")
+    except OSError as error:
+        raise DataDirectoryError(str(directory), error.strerror or str(error)) from None
+    return paths

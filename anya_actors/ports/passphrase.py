@@ -13,7 +13,7 @@ class PassphraseSourceError(AnyaError):
 
     code = "passphrase-source"
     message = "the HSM's passphrase cannot be read from {}: {}"
-    remedy = "Write it to a file of your own with mode 0600 and name that file in the settings."
+    remedy = "Write it to a file of mode 0600 that the settings name, or bring enough shares together."
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(source, reason)

@@ -25,34 +25,37 @@ class PassphraseFile:
 
     async def read(self) -> Secret:
         """The passphrase; raise `PassphraseSourceError`."""
-        return await asyncio.to_thread(self._read)
+        return await asyncio.to_thread(read_private_file, self._path)
 
-    def _read(self) -> Secret:
-        try:
-            # A link could be pointed elsewhere between the check and the reading.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise self._refused(os.strerror(error.errno or 0)) from None
-        try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise self._refused("it is not a regular file")
-            if facts.st_uid != os.geteuid():
-                raise self._refused("it belongs to another user")
-            if stat.S_IMODE(facts.st_mode) & 0o077:
-                raise self._refused(f"others may read it (mode {stat.S_IMODE(facts.st_mode):04o})")
-            data = bytearray(MAX_BYTES + 1)
-            size = os.readv(descriptor, [data])
-        finally:
-            os.close(descriptor)
-        if size > MAX_BYTES:
-            raise self._refused(f"it is longer than {MAX_BYTES} bytes")
-        del data[size:]
-        if data.endswith(b"\n"):
-            del data[-1:]
-        if not data:
-            raise self._refused("it is empty")
-        return Secret(data)
 
-    def _refused(self, reason: str) -> PassphraseSourceError:
-        return PassphraseSourceError(str(self._path), reason)
+def read_private_file(path: Path) -> Secret:
+    """What only we can read, without one newline at its end; raise `PassphraseSourceError`."""
+
+    def refused(reason: str) -> PassphraseSourceError:
+        return PassphraseSourceError(str(path), reason)
+
+    try:
+        # A link could be pointed elsewhere between the check and the reading.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise refused(os.strerror(error.errno or 0)) from None
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise refused("it is not a regular file")
+        if facts.st_uid != os.geteuid():
+            raise refused("it belongs to another user")
+        if stat.S_IMODE(facts.st_mode) & 0o077:
+            raise refused(f"others may read it (mode {stat.S_IMODE(facts.st_mode):04o})")
+        data = bytearray(MAX_BYTES + 1)
+        size = os.readv(descriptor, [data])
+    finally:
+        os.close(descriptor)
+    if size > MAX_BYTES:
+        raise refused(f"it is longer than {MAX_BYTES} bytes")
+    del data[size:]
+    if data.endswith(b"\n"):
+        del data[-1:]
+    if not data:
+        raise refused("it is empty")
+    return Secret(data)
