@@ -20,9 +20,8 @@ from anya_actors.domain.bitcoin.address import p2wpkh_address
 from anya_actors.domain.bitcoin.block import block_merkle_root
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.payment import PaymentInput
-from anya_actors.domain.bitcoin.payment_signing import signing_digests, with_witnesses
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
+from anya_actors.domain.bitcoin.sighash import p2wpkh_script_code, segwit_v0_sighash
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.ports.bitcoin_rpc import (
     BitcoinRpc,
@@ -72,11 +71,11 @@ async def coinbase_of(rpc: BitcoinRpc, height: int) -> Transaction:
 async def spend(rpc: BitcoinRpc, height: int, fee_sat: int, *, good: bool = True) -> Transaction:
     """A transaction that pays the reward of this height back to its own key."""
     coinbase = await coinbase_of(rpc, height)
-    spent = (PaymentInput(bytes(coinbase.txid), 0, REWARD_SAT, "key", PUBLIC_KEY),)
     bare = Transaction(2, (TxInput(Outpoint(coinbase.txid, 0)),), (TxOutput(REWARD_SAT - fee_sat, SCRIPT),))
-    (digest,) = signing_digests(bare, spent)
+    digest = segwit_v0_sighash(bare, 0, p2wpkh_script_code(hash160(PUBLIC_KEY)), REWARD_SAT)
     signature = KEY.sign(digest if good else bytes(32), hasher=None)
-    return with_witnesses(bare, spent, (signature + b"\x01",))
+    signed = TxInput(Outpoint(coinbase.txid, 0), witness=(signature + b"\x01", PUBLIC_KEY))
+    return Transaction(2, (signed,), bare.outputs)
 
 
 async def test_a_fresh_chain_is_its_genesis_block(rpc: BitcoinRpc) -> None:

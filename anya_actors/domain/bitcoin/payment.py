@@ -42,7 +42,8 @@ class PaymentInput(msgspec.Struct, frozen=True):
     """A coin to spend and the HSM key that can.
 
     ``script_pubkey`` is empty for the P2WPKH of ``public_key``. In a wallet of descriptors,
-    ``branch`` and ``place`` say which script of which descriptor it is.
+    ``branch`` and ``place`` say which script of which descriptor it is; ``redeem_script`` is what a
+    P2SH output hides.
     """
 
     txid: bytes
@@ -53,6 +54,7 @@ class PaymentInput(msgspec.Struct, frozen=True):
     script_pubkey: bytes = b""
     branch: int = -1
     place: int = -1
+    redeem_script: bytes = b""
 
     @property
     def outpoint(self) -> tuple[bytes, int]:
@@ -83,6 +85,7 @@ class Version(msgspec.Struct, frozen=True):
     change_script: bytes = b""
     cancels: bool = False
     alive: bool = True
+    change_place: int = -1
 
     @property
     def outpoints(self) -> frozenset[tuple[bytes, int]]:
@@ -118,6 +121,7 @@ class Payment(msgspec.Struct, frozen=True):
     others: tuple[Version, ...] = ()
     change_script: bytes = b""
     cancels: bool = False
+    change_place: int = -1
 
     @property
     def version(self) -> Version:
@@ -131,6 +135,7 @@ class Payment(msgspec.Struct, frozen=True):
             self.change_sat,
             self.change_script,
             self.cancels,
+            change_place=self.change_place,
         )
 
     @property

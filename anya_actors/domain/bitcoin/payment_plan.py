@@ -18,15 +18,20 @@ from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import Payment, PaymentInput, Phase, Recipient
 from anya_actors.domain.bitcoin.payment_order import PaymentOrder, check_feerate, verify_fee
+from anya_actors.domain.bitcoin.script import push
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.domain.bitcoin.wallet import (
     ChangeOutput,
     CoinNotSpendableError,
     Wallet,
     WalletCoin,
-    payment_input,
 )
-from anya_actors.domain.bitcoin.wallet_scripts import change_form, input_weight
+from anya_actors.domain.bitcoin.wallet_scripts import (
+    change_form,
+    input_weight,
+    payment_input,
+    verify_signs_alone,
+)
 from anya_actors.domain.machine import InvalidInputError
 
 
@@ -46,11 +51,11 @@ class PaymentPlan:
     def payment(self, change: ChangeOutput | None) -> Payment:
         """The payment with its unsigned transaction, ordered as BIP69 says."""
         outputs = [TxOutput(one.amount_sat, one.script_pubkey) for one in self.recipients]
-        change_script = b""
+        change_script, change_place = b"", -1
         if self.needs_change:
             if change is None:
                 raise InvalidInputError("change", "this payment has change")
-            change_script = change.script_pubkey
+            change_script, change_place = change.script_pubkey, change.place
             outputs.append(TxOutput(self.selection.change_sat, change_script))
         transaction = bare_transaction(self.inputs, outputs)
         order = self.order
@@ -69,6 +74,7 @@ class PaymentPlan:
             requested_unix_ms=order.requested_unix_ms,
             recipients=self.recipients,
             change_script=change_script,
+            change_place=change_place,
         )
 
 
@@ -76,9 +82,10 @@ def plan_payment(wallet: Wallet, order: PaymentOrder) -> PaymentPlan:
     """Choose coins for the order: confirmed ones, and own unconfirmed change where they are too few.
 
     Raises `AmountError`, `DustError`, `InsufficientFundsError`, `TransactionTooLargeError`,
-    `CoinNotSpendableError`, `FeeCapMissingError`, `AbsurdFeeError`, or `InvalidInputError` for a
-    feerate that is none.
+    `CoinNotSpendableError`, `NotSupportedError`, `FeeCapMissingError`, `AbsurdFeeError`, or
+    `InvalidInputError` for a feerate that is none.
     """
+    verify_signs_alone(wallet)
     check_feerate(order.feerate_sat_per_vb)
     confirmed, unconfirmed = wallet.spendable(), wallet.spendable_change()
     if order.inputs or order.send_all:
@@ -129,5 +136,9 @@ def inputs_of(wallet: Wallet, coins: Sequence[WalletCoin]) -> tuple[PaymentInput
 def bare_transaction(inputs: Sequence[PaymentInput], outputs: Sequence[TxOutput]) -> Transaction:
     """The transaction without signatures, its outputs in BIP69's order; it may be replaced (BIP125)."""
     ordered = sorted(outputs, key=lambda output: (output.amount_sat, output.script_pubkey))
-    spent = tuple(TxInput(Outpoint(Txid(one.txid), one.index)) for one in inputs)
+    # What a P2SH output hides is known before it is signed, so it counts in the txid from the start.
+    spent = tuple(
+        TxInput(Outpoint(Txid(one.txid), one.index), push(one.redeem_script) if one.redeem_script else b"")
+        for one in inputs
+    )
     return Transaction(2, spent, tuple(ordered))

@@ -167,6 +167,7 @@ def _by(payment: Payment, version: Version, *, alive: bool = True) -> Payment:
         fee_sat=version.fee_sat,
         change_sat=version.change_sat,
         change_script=version.change_script,
+        change_place=version.change_place,
         cancels=version.cancels,
         others=(*others, replace(payment.version, alive=alive)),
     )

@@ -62,7 +62,9 @@ class ReplacementPlan:
     def version(self, change: ChangeOutput | None) -> Version:
         """The version with its unsigned transaction."""
         change_sat = self.selection.sent_sat[0] if self.cancels else self.selection.change_sat
-        script = self.change_script or (b"" if change is None else change.script_pubkey)
+        script, place = self.change_script, self.payment.change_place
+        if not script and change is not None:
+            script, place = change.script_pubkey, change.place
         outputs = list(() if self.cancels else self.outputs)
         if change_sat:
             if not script:
@@ -78,6 +80,7 @@ class ReplacementPlan:
             change_sat,
             script if change_sat else b"",
             self.cancels,
+            change_place=place if change_sat else -1,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from anya_actors.domain.bitcoin import generation, payment, subscriptions, wallet, wallet_blocks
+from anya_actors.domain.bitcoin import generation, payment, subscriptions, wallet, wallet_blocks, wallet_views
 from anya_actors.domain.bitcoin.chain_follower import (
     ChainConnected,
     ChainDisconnected,
@@ -64,6 +64,8 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (FollowedChain, ChainRemembered): remember_chain,
     (Nothing, wallet.WalletCreated): lambda _, event: wallet.create(event),
     (Wallet, wallet.AddressAdded): wallet.add_address,
+    (Wallet, wallet.LabelsSet): wallet.set_labels,
+    (Wallet, wallet.WalletRescanned): wallet_blocks.rescan,
     (Wallet, wallet.PaymentRequested): wallet.request_payment,
     (Wallet, wallet.ReplacementRequested): wallet.request_replacement,
     (Wallet, payment.PaymentSigned): _payment_event,
@@ -105,9 +107,9 @@ def answer(state: BitcoinState, event: Event) -> BitcoinAnswer:
     """What the call that brought this event returns, and its repetitions again."""
     match state, event:
         case Wallet(), wallet.WalletCreated():
-            return wallet.view_of(state)
+            return wallet_views.view_of(state)
         case Wallet(), wallet.AddressAdded():
-            return wallet.address_view_of(state, event.key)
+            return wallet_views.address_view_of(state, event)
         case Wallet(), wallet.PaymentRequested():
             return payment.view_of(event.payment, state.cursor.height)
         case Watchlist(), subscriptions.SubscriptionAdded():

@@ -69,8 +69,52 @@ class TransactionView(msgspec.Struct, frozen=True):
     hex: str
 
 
+class AccountView(msgspec.Struct, frozen=True):
+    """A wallet's descriptors and how far they are used; ``key`` is the name of its key in the HSM."""
+
+    receive: str
+    change: str
+    key: str
+    watch_only: bool
+    gap_limit: int
+    next_receive: int
+    next_change: int
+
+
+class CoinView(msgspec.Struct, frozen=True):
+    """A coin of a wallet; ``height`` is None while it is unconfirmed change."""
+
+    outpoint: str
+    txid: str
+    index: int
+    amount_sat: int
+    address: str | None
+    script_pubkey: str
+    height: int | None
+    confirmations: int
+    coinbase: bool
+    mature: bool
+    reserved: bool
+    frozen: bool
+    change: bool
+    label: str
+
+
+class LabelView(msgspec.Struct, frozen=True):
+    """A label (BIP329)."""
+
+    type: str
+    ref: str
+    label: str
+    origin: str
+    spendable: bool | None
+
+
 class WalletView(msgspec.Struct, frozen=True, tag=True):
-    """A wallet and how far it has followed the chain; ``address`` is its first."""
+    """A wallet and how far it has followed the chain; ``address`` is its first.
+
+    ``account`` is None for wallets made before there were descriptors.
+    """
 
     name: str
     network: str
@@ -78,14 +122,18 @@ class WalletView(msgspec.Struct, frozen=True, tag=True):
     created_unix_ms: int
     synced_height: int
     synced_hash: str
+    account: AccountView | None = None
 
 
 class AddressView(msgspec.Struct, frozen=True, tag=True):
-    """A receiving address; ``key`` is the name of its key in the HSM."""
+    """An address; ``key`` is the name of its key in the HSM, ``path`` where it stands below that key."""
 
     wallet: str
     address: str
     key: str
+    place: int = -1
+    change: bool = False
+    path: str = ""
 
 
 class BalanceView(msgspec.Struct, frozen=True):
@@ -140,6 +188,15 @@ class PaymentView(msgspec.Struct, frozen=True, tag=True):
     recipients: tuple[RecipientView, ...] = ()
     txids: tuple[str, ...] = ()
     cancels: bool = False
+
+
+class ExtendedKeyView(msgspec.Struct, frozen=True):
+    """A wallet's extended public key: ``expression`` is it with its origin, as descriptors hold it."""
+
+    key: str
+    expression: str
+    extended_public_key: str
+    fingerprint: str
 
 
 class GenerationView(msgspec.Struct, frozen=True, tag=True):

@@ -1,8 +1,9 @@
 """The rules of one wallet: its keys, its coins, its payments, and what may be spent.
 
-One key of the HSM stands for one address (P2WPKH, BIP141); every address and every change output
-has its own. A wallet is born at the tip of the chain, because no one can have paid a key before it
-was made. What blocks do to it stands in ``wallet_blocks``; the life of a payment in ``payment``.
+Addresses come from an account's descriptors (``account``), whose key the HSM holds; wallets made
+before there were accounts have one key of the HSM for each address (P2WPKH, BIP141). A wallet with
+a new key is born at the tip of the chain, because no one can have paid a key before it was made.
+What blocks do to it stands in ``wallet_blocks``; the life of a payment in ``payment_steps``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from anya_actors.domain.bitcoin.address import p2wpkh_address
+from anya_actors.domain.bitcoin.account import CHANGE, Account
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor
 from anya_actors.domain.bitcoin.coin import COINBASE_MATURITY
 from anya_actors.domain.bitcoin.events import BitcoinPaymentRequested, BitcoinWalletCreated
 from anya_actors.domain.bitcoin.hashes import Txid
-from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import (
     RESERVING,
     Payment,
@@ -31,9 +31,8 @@ from anya_actors.domain.bitcoin.payment import (
 )
 from anya_actors.domain.bitcoin.payment_steps import step as step_payment
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
-from anya_actors.domain.bitcoin.transaction import Outpoint, parse_transaction
-from anya_actors.domain.bitcoin.views import AddressView, BalanceView, WalletView
-from anya_actors.domain.machine import AnyaError, Event, InvalidInputError, Step
+from anya_actors.domain.bitcoin.transaction import Outpoint, parse_outpoint, parse_transaction
+from anya_actors.domain.machine import AnyaError, Event, IllegalTransitionError, InvalidInputError, Step
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
 
@@ -99,7 +98,9 @@ UNCONFIRMED: Final = -1
 
 
 class WalletCoin(msgspec.Struct, frozen=True):
-    """An output to one of the wallet's keys in a block. ``txid`` in wire order.
+    """An output to one of the wallet's scripts in a block. ``txid`` in wire order.
+
+    ``branch`` and ``place`` say where its script stands in the account, -1 outside of it.
 
     ``spent_height`` and ``spent_by`` tell of the block and transaction that spent it.
     """
@@ -112,10 +113,17 @@ class WalletCoin(msgspec.Struct, frozen=True):
     coinbase: bool
     spent_height: int | None = None
     spent_by: bytes = b""
+    branch: int = -1
+    place: int = -1
 
     @property
     def outpoint(self) -> tuple[bytes, int]:
         return self.txid, self.index
+
+    @property
+    def name(self) -> str:
+        """``txid:index`` as people write it."""
+        return str(Outpoint(Txid(self.txid), self.index))
 
 
 class PendingTransaction(msgspec.Struct, frozen=True):
@@ -125,8 +133,25 @@ class PendingTransaction(msgspec.Struct, frozen=True):
     received_sat: int
 
 
+class Label(msgspec.Struct, frozen=True):
+    """A line of BIP329: what ``kind`` (tx, addr, pubkey, input, output, xpub) ``ref`` is called.
+
+    ``spendable`` is of outputs: False keeps a coin from being chosen.
+    """
+
+    kind: str
+    ref: str
+    label: str = ""
+    origin: str = ""
+    spendable: bool | None = None
+
+
 class Wallet(msgspec.Struct, frozen=True, tag=True):
-    """One wallet. ``follow_count`` numbers the changes that the follower made."""
+    """One wallet. ``follow_count`` numbers the changes that the follower made.
+
+    ``keys`` are those of wallets made before there were accounts, one key for each address. Up to
+    the block ``told_height`` events have been published; a rescan repeats none of them.
+    """
 
     name: str
     network: str
@@ -137,6 +162,10 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
     payments: tuple[Payment, ...] = ()
     pending: tuple[PendingTransaction, ...] = ()
     follow_count: int = 0
+    account: Account | None = None
+    labels: tuple[Label, ...] = ()
+    birth_height: int = -1
+    told_height: int = -1
 
     def payment(self, payment_id: str) -> Payment:
         """The payment of this id; raises `UnknownPaymentError`."""
@@ -150,17 +179,23 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
         under_way = (payment.outpoints for payment in self.payments if payment.phase in RESERVING)
         return set().union(*under_way)
 
+    def frozen(self) -> set[tuple[bytes, int]]:
+        """The outpoints whose label says that they are not to be spent."""
+        names = (one.ref for one in self.labels if one.kind == "output" and one.spendable is False)
+        found = (parse_outpoint(name) for name in names)
+        return {(bytes(one.txid), one.index) for one in found}
+
     def spendable(self) -> list[WalletCoin]:
         """Coins that a new payment may spend, in a fixed order."""
-        reserved = self.reserved()
-        free = [coin for coin in self.unspent() if coin.outpoint not in reserved]
+        kept = self.reserved() | self.frozen()
+        free = [coin for coin in self.unspent() if coin.outpoint not in kept]
         return sorted((coin for coin in free if self.is_mature(coin)), key=lambda coin: coin.outpoint)
 
     def spendable_change(self) -> list[WalletCoin]:
         """Own change in the mempool, of payments that a node has taken, in a fixed order."""
-        reserved = self.reserved()
+        kept = self.reserved() | self.frozen()
         found = (unconfirmed_change(self, payment) for payment in self.payments)
-        free = [coin for coin in found if coin is not None and coin.outpoint not in reserved]
+        free = [coin for coin in found if coin is not None and coin.outpoint not in kept]
         return sorted(free, key=lambda coin: coin.outpoint)
 
     def unspent(self) -> Iterable[WalletCoin]:
@@ -174,31 +209,46 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
         """
         return not coin.coinbase or self.cursor.height + 1 - coin.height > COINBASE_MATURITY
 
-    def key_of(self, script_pubkey: bytes) -> WalletKey | None:
-        return next((key for key in self.keys if key.script_pubkey == script_pubkey), None)
-
 
 class WalletCreated(Event, frozen=True):
-    """A wallet with its first key begins to follow the chain at ``cursor``."""
+    """A wallet begins to follow the chain at ``cursor``, the block before it was born."""
 
     name: str
     network: str
-    key: WalletKey
     cursor: ChainCursor
     created_unix_ms: int
+    address: str
+    key: WalletKey | None = None
+    account: Account | None = None
 
 
 class AddressAdded(Event, frozen=True):
-    """The HSM made a key for a new receiving address."""
+    """The next receiving address is given out: the account's next, or that of a key made for it."""
 
-    key: WalletKey
+    key: WalletKey | None = None
+    place: int = -1
+    branch: int = 0
+
+
+class LabelsSet(Event, frozen=True):
+    """The labels of these references are these now; one that says nothing is taken away."""
+
+    labels: tuple[Label, ...]
+
+
+class WalletRescanned(Event, frozen=True):
+    """The wallet follows the chain again from ``cursor``; ``reorged``: its own blocks left the chain."""
+
+    cursor: ChainCursor
+    reorged: bool = False
 
 
 class ChangeOutput(msgspec.Struct, frozen=True):
-    """Where change goes that has never been used: a key of its own."""
+    """Where change goes that has never been used: a key of its own, or a place of the account."""
 
     script_pubkey: bytes
     key: WalletKey | None = None
+    place: int = -1
 
 
 class PaymentRequested(Event, frozen=True):
@@ -224,12 +274,33 @@ def check_wallet_name(name: str) -> str:
 
 
 def create(event: WalletCreated) -> Step[Wallet]:
-    wallet = Wallet(event.name, event.network, event.created_unix_ms, event.cursor, (event.key,))
-    return Step(wallet, events=(BitcoinWalletCreated(event.name, address_of(wallet, event.key)),))
+    """A wallet at the block it was born on."""
+    wallet = Wallet(
+        event.name,
+        event.network,
+        event.created_unix_ms,
+        event.cursor,
+        () if event.key is None else (event.key,),
+        account=event.account,
+        birth_height=event.cursor.height,
+    )
+    return Step(wallet, events=(BitcoinWalletCreated(event.name, event.address),))
 
 
 def add_address(wallet: Wallet, event: AddressAdded) -> Step[Wallet]:
-    return Step(replace(wallet, keys=(*wallet.keys, event.key)))
+    """Give out the next address; raises `IllegalTransitionError` if it is not the next."""
+    if event.key is not None:
+        return Step(replace(wallet, keys=(*wallet.keys, event.key)))
+    if wallet.account is None or event.place != wallet.account.next_place(event.branch):
+        raise IllegalTransitionError("another place", "AddressAdded")
+    return Step(replace(wallet, account=wallet.account.reached(event.branch, event.place)))
+
+
+def set_labels(wallet: Wallet, event: LabelsSet) -> Step[Wallet]:
+    """Keep these labels instead of those of the same references."""
+    changed = {(one.kind, one.ref): one for one in (*wallet.labels, *event.labels)}
+    kept = tuple(one for one in changed.values() if one.label or one.spendable is False)
+    return Step(replace(wallet, labels=kept))
 
 
 def request_payment(wallet: Wallet, event: PaymentRequested) -> Step[Wallet]:
@@ -261,9 +332,11 @@ def _verify_spendable(wallet: Wallet, inputs: Iterable[PaymentInput]) -> None:
 
 
 def _with_change(wallet: Wallet, change: ChangeOutput | None) -> Wallet:
-    if change is None or change.key is None:
-        return wallet
-    return replace(wallet, keys=(*wallet.keys, change.key))
+    if change is not None and change.key is not None:
+        return replace(wallet, keys=(*wallet.keys, change.key))
+    if change is not None and wallet.account is not None:
+        return replace(wallet, account=wallet.account.reached(CHANGE, change.place))
+    return wallet
 
 
 def advance_payment(wallet: Wallet, payment_id: str, event: Event) -> Step[Wallet]:
@@ -293,52 +366,14 @@ def unconfirmed_change(wallet: Wallet, payment: Payment) -> WalletCoin | None:
     script = change_script_of(wallet, payment)
     for index, output in enumerate(parse_transaction(payment.transaction).outputs):
         if output.script_pubkey == script:
-            return WalletCoin(payment.txid, index, output.amount_sat, script, UNCONFIRMED, coinbase=False)
+            return WalletCoin(
+                payment.txid,
+                index,
+                output.amount_sat,
+                script,
+                UNCONFIRMED,
+                coinbase=False,
+                branch=-1 if wallet.account is None else CHANGE,
+                place=payment.change_place,
+            )
     return None
-
-
-def payment_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
-    """The coin with the key that spends it; raises `CoinNotSpendableError` for a foreign coin."""
-    key = wallet.key_of(coin.script_pubkey)
-    if key is None:
-        raise CoinNotSpendableError(str(Outpoint(Txid(coin.txid), coin.index)))
-    return PaymentInput(coin.txid, coin.index, coin.amount_sat, key.name, key.public_key)
-
-
-def address_of(wallet: Wallet, key: WalletKey) -> str:
-    return p2wpkh_address(key.public_key, Network(wallet.network))
-
-
-def view_of(wallet: Wallet) -> WalletView:
-    """What callers see of the wallet."""
-    return WalletView(
-        name=wallet.name,
-        network=wallet.network,
-        address=address_of(wallet, wallet.keys[0]),
-        created_unix_ms=wallet.created_unix_ms,
-        synced_height=wallet.cursor.height,
-        synced_hash=str(wallet.cursor.tip_hash),
-    )
-
-
-def address_view_of(wallet: Wallet, key: WalletKey) -> AddressView:
-    return AddressView(wallet.name, address_of(wallet, key), key.name)
-
-
-def balance_of(wallet: Wallet) -> BalanceView:
-    """The wallet's money at its tip."""
-    reserved = wallet.reserved()
-    unspent = list(wallet.unspent())
-    confirmed_sat = sum(coin.amount_sat for coin in unspent if wallet.is_mature(coin))
-    immature_sat = sum(coin.amount_sat for coin in unspent if not wallet.is_mature(coin))
-    promised = [coin for coin in unspent if coin.outpoint in reserved and wallet.is_mature(coin)]
-    return BalanceView(
-        wallet=wallet.name,
-        confirmed_sat=confirmed_sat,
-        reserved_sat=sum(coin.amount_sat for coin in promised),
-        spendable_sat=sum(coin.amount_sat for coin in wallet.spendable()),
-        spendable_change_sat=sum(coin.amount_sat for coin in wallet.spendable_change()),
-        immature_sat=immature_sat,
-        pending_sat=sum(pending.received_sat for pending in wallet.pending),
-        height=wallet.cursor.height,
-    )

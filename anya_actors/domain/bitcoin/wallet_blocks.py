@@ -6,6 +6,7 @@ remembers the blocks, so disconnecting a block needs no record of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -29,7 +30,14 @@ from anya_actors.domain.bitcoin.payment import (
     Phase,
 )
 from anya_actors.domain.bitcoin.transaction import Transaction
-from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet, WalletCoin, advance_payment
+from anya_actors.domain.bitcoin.wallet import (
+    PendingTransaction,
+    Wallet,
+    WalletCoin,
+    WalletRescanned,
+    advance_payment,
+)
+from anya_actors.domain.bitcoin.wallet_scripts import ScriptFinder
 from anya_actors.domain.machine import Command, Event, Step, SystemEvent
 
 MAX_PENDING: Final = 1000
@@ -44,6 +52,8 @@ class ReceivedOutput(msgspec.Struct, frozen=True):
     index: int
     amount_sat: int
     script_pubkey: bytes
+    branch: int = -1
+    place: int = -1
 
 
 class WalletTransaction(msgspec.Struct, frozen=True):
@@ -94,16 +104,12 @@ class Scanner:
     """Picks out of transactions what concerns one wallet as it stands now."""
 
     def __init__(self, wallet: Wallet) -> None:
-        self._scripts = {key.script_pubkey for key in wallet.keys}
+        self._finder = ScriptFinder(wallet)
         self._coins = {coin.outpoint for coin in wallet.coins}
 
     def scan(self, transaction: Transaction) -> WalletTransaction | None:
         """What the transaction does to the wallet, or None if nothing. Its outputs are remembered."""
-        received = tuple(
-            ReceivedOutput(index, output.amount_sat, output.script_pubkey)
-            for index, output in enumerate(transaction.outputs)
-            if output.script_pubkey in self._scripts
-        )
+        received = tuple(self._received(transaction))
         spends = tuple(
             (bytes(spent.prevout.txid), spent.prevout.index)
             for spent in transaction.inputs
@@ -114,6 +120,12 @@ class Scanner:
         txid = bytes(transaction.txid)
         self._coins.update((txid, output.index) for output in received)
         return WalletTransaction(txid, received, spends, transaction.is_coinbase)
+
+    def _received(self, transaction: Transaction) -> Iterator[ReceivedOutput]:
+        for index, output in enumerate(transaction.outputs):
+            found = self._finder.find(output.script_pubkey)
+            if found is not None:
+                yield ReceivedOutput(index, output.amount_sat, output.script_pubkey, *found)
 
     def scan_block(self, block: Block, height: int) -> WalletBlock:
         found = (self.scan(transaction) for transaction in block.transactions)
@@ -156,6 +168,19 @@ def lose_transactions(wallet: Wallet, event: TransactionsVanished) -> Step[Walle
     return Step(replace(wallet, pending=pending, follow_count=wallet.follow_count + 1))
 
 
+def rescan(wallet: Wallet, event: WalletRescanned) -> Step[Wallet]:
+    """Forget the coins and follow the chain again from the event's cursor.
+
+    What was told before is not told again, unless the wallet's own blocks have left the chain: then
+    their transactions are told as reorganised, and payments in them are broadcast again.
+    """
+    change = _Change(
+        replace(wallet, told_height=wallet.told_height if event.reorged else wallet.cursor.height)
+    )
+    change.begin_again(event)
+    return change.finished()
+
+
 class _Change:
     """A wallet in the middle of one event: coins in a dictionary, effects gathered in order."""
 
@@ -177,10 +202,19 @@ class _Change:
                     output.script_pubkey,
                     block.block.height,
                     transaction.coinbase,
+                    branch=output.branch,
+                    place=output.place,
                 )
                 self._coins[coin.outpoint] = coin
+                self._reach(output)
             self._tell_confirmed(transaction, block.block, spent_sat)
             self._confirm_payments(transaction, block.block.height)
+
+    def _reach(self, output: ReceivedOutput) -> None:
+        # Who was paid once may be paid at the next addresses as well: they are looked for from now on.
+        account = self._wallet.account
+        if account is not None and output.branch >= 0:
+            self._wallet = replace(self._wallet, account=account.reached(output.branch, output.place))
 
     def _spend(self, transaction: WalletTransaction, height: int) -> int:
         spent_sat = 0
@@ -194,9 +228,12 @@ class _Change:
     def _tell_confirmed(self, transaction: WalletTransaction, block: BlockRef, spent_sat: int) -> None:
         wallet, txid = self._wallet, Txid(transaction.txid).hex_reversed()
         waiting = tuple(one for one in wallet.pending if one.txid != transaction.txid)
-        if len(waiting) == len(wallet.pending) and transaction.received:
+        told = block.height <= wallet.told_height
+        if len(waiting) == len(wallet.pending) and transaction.received and not told:
             self._events.append(BitcoinTransactionSeen(wallet.name, txid, transaction.received_sat))
         self._wallet = replace(wallet, pending=waiting)
+        if told:
+            return
         self._events.append(
             BitcoinTransactionConfirmed(
                 wallet.name,
@@ -254,7 +291,11 @@ class _Change:
 
     def disconnect(self, block_hash: bytes) -> None:
         height = self._wallet.cursor.height
-        self._wallet = replace(self._wallet, cursor=self._wallet.cursor.disconnect(block_hash))
+        self._wallet = replace(
+            self._wallet,
+            cursor=self._wallet.cursor.disconnect(block_hash),
+            told_height=min(self._wallet.told_height, height - 1),
+        )
         reorged: dict[bytes, None] = {}
         coins: dict[tuple[bytes, int], WalletCoin] = {}
         for outpoint, coin in self._coins.items():
@@ -273,6 +314,22 @@ class _Change:
         for payment in self._wallet.payments:
             if payment.height == height:
                 self._advance(payment, PaymentUnconfirmed(payment.payment_id))
+
+    def begin_again(self, event: WalletRescanned) -> None:
+        """Go back to the event's cursor, without coins."""
+        height = event.cursor.height
+        if event.reorged:
+            gone = {coin.txid: coin.height for coin in self._coins.values() if coin.height > height}
+            self._events += [
+                BitcoinTransactionReorged(self._wallet.name, Txid(txid).hex_reversed(), at)
+                for txid, at in gone.items()
+            ]
+            for payment in self._wallet.payments:
+                # Without its bytes it was buried too deep ever to be sent again.
+                if payment.height is not None and payment.height > height and payment.transaction:
+                    self._advance(payment, PaymentUnconfirmed(payment.payment_id))
+        self._coins = {}
+        self._wallet = replace(self._wallet, cursor=event.cursor, pending=())
 
     def _advance(self, payment: Payment, event: Event) -> None:
         outcome = advance_payment(self._wallet, payment.payment_id, event)

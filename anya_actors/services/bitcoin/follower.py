@@ -26,7 +26,7 @@ from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.payment import PaymentVanished, Phase
 from anya_actors.domain.bitcoin.subscriptions import WatchedTransactionsSeen, Watcher
 from anya_actors.domain.bitcoin.transaction import Transaction
-from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet
+from anya_actors.domain.bitcoin.wallet import PendingTransaction, Wallet, WalletRescanned
 from anya_actors.domain.bitcoin.wallet_blocks import (
     Scanner,
     TransactionsSeen,
@@ -42,7 +42,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.state_store import FencedError
 from anya_actors.services.bitcoin.ledger import CHAIN_KEY, SUBSCRIPTIONS_KEY, Ledger, wallet_key
 from anya_actors.services.bitcoin.settings import BitcoinSettings
-from anya_actors.services.bitcoin.tracks import ChainTrack, SubscriptionsTrack, Track, WalletTrack
+from anya_actors.services.bitcoin.tracks import ChainTrack, SubscriptionsTrack, Track, WalletTrack, cursor_at
 
 BATCH_BLOCKS: Final = 64
 BATCH_BYTES: Final = 1_000_000
@@ -172,9 +172,23 @@ class Follower:
         try:
             await self._sync(track, info)
         except ReorgTooDeepError as error:
-            self._trouble(track.key, error)
-        else:
-            self._trouble(track.key, None)
+            # A node that has still to read its blocks has not left ours: it is waited for.
+            if info.initial_block_download or not await self._start_over(track, info):
+                self._trouble(track.key, error)
+                return
+        self._trouble(track.key, None)
+
+    async def _start_over(self, track: Track, info: ChainInfo) -> bool:
+        """Follow again from where the track was born; whether it can."""
+        birth_height = await track.birth_height()
+        if birth_height is None:
+            return False
+        cursor = await cursor_at(self._rpc, min(birth_height, info.height))
+        _, count = await self._ledger.cursor(track.key)
+        await self._ledger.follow(track.key, WalletRescanned(cursor, reorged=True), count)
+        self._seen.clear()
+        await self._sync(track, info)
+        return True
 
     async def _sync(self, track: Track, info: ChainInfo) -> None:
         if track.key == CHAIN_KEY and await self._ledger.chain() is None:

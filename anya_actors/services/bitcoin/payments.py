@@ -22,7 +22,6 @@ from anya_actors.domain.bitcoin.replacement_plan import plan_replacement
 from anya_actors.domain.bitcoin.transaction import parse_outpoint
 from anya_actors.domain.bitcoin.views import PaymentView
 from anya_actors.domain.bitcoin.wallet import (
-    ChangeOutput,
     PaymentRequested,
     ReplacementRequested,
     UnknownPaymentError,
@@ -36,7 +35,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 from anya_actors.services.bitcoin.ledger import Ledger, call_id, expect, wallet_key
 from anya_actors.services.bitcoin.settings import REGTEST_FEERATE_SAT_PER_VB, BitcoinSettings
-from anya_actors.services.bitcoin.wallet_keys import WalletKeys
+from anya_actors.services.bitcoin.wallets import Wallets
 from anya_actors.services.durable import IdempotencyConflictError
 
 _SEED_SIZE: Final = 16
@@ -75,12 +74,12 @@ class Payments:
         self,
         ledger: Ledger,
         rpc: BitcoinRpc,
-        keys: WalletKeys,
+        wallets: Wallets,
         clock: Clock,
         randomness: Randomness,
         settings: BitcoinSettings,
     ) -> None:
-        self._ledger, self._rpc, self._keys = ledger, rpc, keys
+        self._ledger, self._rpc, self._wallets = ledger, rpc, wallets
         self._clock, self._randomness, self._settings = clock, randomness, settings
 
     async def send(
@@ -114,7 +113,7 @@ class Payments:
                 send_all=terms.send_all,
             )
             plan = plan_payment(before, order)
-            change = await self._change(before) if plan.needs_change else None
+            change = await self._wallets.change_output(before) if plan.needs_change else None
             event = PaymentRequested(plan.payment(change), change)
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
@@ -142,7 +141,7 @@ class Payments:
             plan = plan_replacement(
                 before, payment, feerate_sat_per_vb, self._cap(max_fee_sat), cancel=cancel
             )
-            change = await self._change(before) if plan.needs_change else None
+            change = await self._wallets.change_output(before) if plan.needs_change else None
             event = ReplacementRequested(payment_id, plan.version(change), change)
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
@@ -164,10 +163,6 @@ class Payments:
             return await self._ledger.wallet(payment_id.rpartition(".")[0])
         except UnknownWalletError:
             raise UnknownPaymentError(payment_id) from None
-
-    async def _change(self, wallet: Wallet) -> ChangeOutput:
-        key = await self._keys.make(wallet.name, len(wallet.keys), change=True)
-        return ChangeOutput(key.script_pubkey, key)
 
     def _cap(self, max_fee_sat: int | None) -> int | None:
         return self._settings.max_fee_sat if max_fee_sat is None else max_fee_sat

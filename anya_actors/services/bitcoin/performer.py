@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from coincurve import PublicKey
-
 from anya_actors.domain.bitcoin.payment import (
     BroadcastPayment,
     PaymentBroadcast,
@@ -13,8 +11,7 @@ from anya_actors.domain.bitcoin.payment import (
     Phase,
     SignPayment,
 )
-from anya_actors.domain.bitcoin.payment_signing import signing_digests, with_witnesses
-from anya_actors.domain.bitcoin.sighash import Sighash
+from anya_actors.domain.bitcoin.payment_signing import spends_of, with_witnesses
 from anya_actors.domain.bitcoin.transaction import parse_transaction
 from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
 from anya_actors.domain.machine import AnyaError, Command, Event, NotSupportedError, UnavailableError
@@ -50,22 +47,23 @@ class Performer:
         """Do what the wallet under ``key`` owes; what came of it."""
         match command:
             case SignPayment():
-                return await self._sign(command)
+                return await self._sign(key, command)
             case BroadcastPayment():
                 return await self._broadcast(key, command)
         raise NotSupportedError(type(command).__name__, "the bitcoin actor owes no such thing")
 
-    async def _sign(self, command: SignPayment) -> Event:
+    async def _sign(self, key: str, command: SignPayment) -> Event:
         bare = parse_transaction(command.transaction)
-        signatures = []
-        for spent, digest in zip(command.inputs, signing_digests(bare, command.inputs), strict=True):
-            try:
-                signature = await self._signer.sign_ecdsa(spent.key, digest)
-            except (UnknownKeyError, OperationRefusedError) as error:
-                return PaymentSigningRefused(command.payment_id, str(error), bytes(bare.txid))
-            _verify(spent.key, spent.public_key, digest, signature)
-            signatures.append(signature + bytes((Sighash.ALL,)))
-        signed = with_witnesses(bare, command.inputs, tuple(signatures))
+        wallet = await self._ledger.wallet(key.partition("/")[2])
+        spends = spends_of(wallet, bare, command.inputs)
+        try:
+            signatures = await self._signer.sign_many([spend.request for spend in spends])
+        except (UnknownKeyError, OperationRefusedError) as error:
+            return PaymentSigningRefused(command.payment_id, str(error), bytes(bare.txid))
+        for spend, signature in zip(spends, signatures, strict=True):
+            if not spend.holds(signature):
+                raise SignatureMismatchError(spend.request.key)
+        signed = with_witnesses(bare, spends, signatures)
         return PaymentSigned(command.payment_id, signed.serialize(), bytes(bare.txid))
 
     async def _broadcast(self, key: str, command: BroadcastPayment) -> Event:
@@ -90,12 +88,3 @@ class Performer:
         if wallet.payment(payment_id).phase in _IN_A_BLOCK:
             return PaymentBroadcast(payment_id, version)
         return PaymentRefused(payment_id, reason, wallet.cursor.height, version)
-
-
-def _verify(key: str, public_key: bytes, digest: bytes, signature: bytes) -> None:
-    try:
-        holds = PublicKey(public_key).verify(signature, digest, hasher=None)
-    except ValueError:
-        holds = False
-    if not holds:
-        raise SignatureMismatchError(key)

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from anya_actors.domain.bitcoin import wallet as wallets
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.views import (
     AddressView,
@@ -24,12 +23,8 @@ from anya_actors.domain.bitcoin.views import (
     WalletView,
 )
 from anya_actors.domain.bitcoin.wallet import (
-    AddressAdded,
-    WalletCreated,
-    WalletExistsError,
     check_wallet_name,
 )
-from anya_actors.domain.machine import UnavailableError
 from anya_actors.domain.supervision.backoff import Backoff
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc
@@ -44,8 +39,6 @@ from anya_actors.services.bitcoin.ledger import (
     BITCOIN_RULES,
     BitcoinEngine,
     Ledger,
-    call_id,
-    expect,
     wallet_key,
 )
 from anya_actors.services.bitcoin.mining import Miner
@@ -55,6 +48,7 @@ from anya_actors.services.bitcoin.performer import Performer
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
+from anya_actors.services.bitcoin.wallets import WalletOrder, Wallets
 
 _HEIGHT = re.compile(r"[0-9]{1,9}", re.ASCII)
 # An owed broadcast must not sleep for long after its node has come back.
@@ -89,11 +83,13 @@ class BitcoinService:
             backoff=_RETRIES,
         )
         self._ledger = Ledger(self._engine)
-        self._keys = WalletKeys(actors, owner=store.actor)
+        network = self._settings.network
+        self._keys = WalletKeys(actors, signer, owner=store.actor, network=network)
         self._follower = Follower(self._ledger, rpc, clock, self._settings)
         self._performer = Performer(self._ledger, rpc, signer, self._follower)
-        self._payments = Payments(self._ledger, rpc, self._keys, clock, randomness, self._settings)
-        self._miner = Miner(self._ledger, rpc, self._follower, self._settings.network)
+        self.wallet_book = Wallets(self._ledger, rpc, self._keys, self._follower, clock, self._settings)
+        self._payments = Payments(self._ledger, rpc, self.wallet_book, clock, randomness, self._settings)
+        self._miner = Miner(self._ledger, rpc, self._follower, network)
         self.node = NodeQueries(rpc, self._follower, self._settings)
         self.subscriptions = Subscriptions(self._ledger, rpc, self._follower, clock, self._settings.network)
 
@@ -155,53 +151,27 @@ class BitcoinService:
 
     # -- wallets ------------------------------------------------------------------------------
 
-    async def create_wallet(self, name: str, *, message_id: str) -> WalletView:
-        """Make a wallet with its first address, whose key is made in the HSM.
+    async def create_wallet(
+        self, name: str, order: WalletOrder | None = None, *, message_id: str
+    ) -> WalletView:
+        """Make a wallet; by default with addresses of BIP84 under a new key in the HSM.
 
-        Raises `InvalidInputError`, `WalletExistsError`, or an `UnavailableError` if no node was
-        ever met: a wallet begins at the tip.
+        Raises `InvalidInputError`, `DescriptorError`, `WalletExistsError`, or an
+        `UnavailableError` if no node was ever met: a wallet begins at a block.
         """
-        key, request = wallet_key(check_wallet_name(name)), ("create_wallet", name)
-        async with self._ledger.locks(key):
-            answered = await self._engine.answered(key, call_id(message_id), request)
-            if isinstance(answered, WalletView):
-                return answered
-            if await self._engine.exists(key):
-                raise WalletExistsError(name)
-            chain = await self._ledger.chain()
-            if chain is None:
-                await self._follower.follow(mempool=False)
-                chain = await self._ledger.chain()
-            if chain is None:
-                raise UnavailableError("the Bitcoin node", "its chain has not been read yet")
-            first = await self._keys.make(name, 0)
-            event = WalletCreated(
-                name, self._settings.network.value, first, chain.cursor, self._clock.now_unix_ms()
-            )
-            answer = await self._engine.handle(key, event, message_id=call_id(message_id), request=request)
-        return expect(answer, WalletView)
+        return await self.wallet_book.create(name, order or WalletOrder(), message_id)
 
     async def wallets(self) -> list[WalletView]:
         """Every wallet, by name."""
-        return [wallets.view_of(wallet) for wallet in await self._ledger.wallets()]
+        return await self.wallet_book.wallets()
 
     async def new_address(self, wallet: str, *, message_id: str) -> AddressView:
-        """A receiving address that was never given out; its key is made in the HSM."""
-        key, request = wallet_key(check_wallet_name(wallet)), ("new_address", wallet)
-        async with self._ledger.locks(key):
-            answered = await self._engine.answered(key, call_id(message_id), request)
-            if isinstance(answered, AddressView):
-                return answered
-            before = await self._ledger.wallet(wallet)
-            fresh = await self._keys.make(wallet, len(before.keys))
-            answer = await self._engine.handle(
-                key, AddressAdded(fresh), message_id=call_id(message_id), request=request
-            )
-        return expect(answer, AddressView)
+        """A receiving address that was never given out."""
+        return await self.wallet_book.new_address(wallet, message_id)
 
     async def balance(self, wallet: str) -> BalanceView:
         """The wallet's money as of the block that it has followed; raises `UnknownWalletError`."""
-        return wallets.balance_of(await self._ledger.wallet(check_wallet_name(wallet)))
+        return await self.wallet_book.balance(wallet)
 
     # -- payments -----------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.chain_follower import (
+    RETAINED_BLOCKS,
     ChainConnected,
+    ChainCursor,
     ChainDisconnected,
     ChainRemembered,
     ReorgTooDeepError,
@@ -20,6 +22,7 @@ from anya_actors.domain.bitcoin.subscriptions import (
 )
 from anya_actors.domain.bitcoin.wallet_blocks import BlocksConnected, BlocksDisconnected, Scanner
 from anya_actors.domain.machine import Event
+from anya_actors.ports.bitcoin_rpc import BitcoinRpc
 from anya_actors.services.bitcoin.ledger import CHAIN_KEY, SUBSCRIPTIONS_KEY, Ledger, wallet_key
 
 
@@ -36,6 +39,15 @@ class Track(Protocol):
 
     def remembered(self, hashes: tuple[bytes, ...]) -> Event:
         """What it is told of its oldest block's ancestors; raises `ReorgTooDeepError` if that is no help."""
+
+    async def birth_height(self) -> int | None:
+        """The block on which it can begin anew, after a reorganisation that is too deep to undo."""
+
+
+async def cursor_at(rpc: BitcoinRpc, height: int) -> ChainCursor:
+    """A cursor on the block of this height of the node's chain."""
+    hashes = await rpc.block_hashes(range(max(0, height - RETAINED_BLOCKS + 1), height + 1))
+    return ChainCursor(height, tuple(bytes(one) for one in hashes))
 
 
 class ChainTrack:
@@ -56,6 +68,9 @@ class ChainTrack:
 
     def remembered(self, hashes: tuple[bytes, ...]) -> Event:
         return ChainRemembered(hashes)
+
+    async def birth_height(self) -> int | None:
+        return None
 
 
 class SubscriptionsTrack:
@@ -85,6 +100,9 @@ class SubscriptionsTrack:
     def remembered(self, hashes: tuple[bytes, ...]) -> Event:
         return WatchlistRemembered(hashes)
 
+    async def birth_height(self) -> int | None:
+        return None
+
 
 class WalletTrack:
     """Keeps one wallet's coins and payments as the chain has them."""
@@ -112,3 +130,6 @@ class WalletTrack:
     def remembered(self, hashes: tuple[bytes, ...]) -> Event:
         # The coins that those blocks spent are no longer known: hashes alone do not bring them back.
         raise ReorgTooDeepError(-1)
+
+    async def birth_height(self) -> int | None:
+        return max(0, (await self._ledger.wallet(self._name)).birth_height)

@@ -13,7 +13,6 @@ from anya_actors.domain.bitcoin.wallet import (
     Wallet,
     WalletCoin,
     WalletKey,
-    balance_of,
     request_payment,
 )
 from anya_actors.domain.bitcoin.wallet_blocks import (
@@ -25,6 +24,7 @@ from anya_actors.domain.bitcoin.wallet_blocks import (
     connect_blocks,
     disconnect_blocks,
 )
+from anya_actors.domain.bitcoin.wallet_views import balance_of
 
 KEY = WalletKey("wallet.main.0", b"\x02" + b"\x01" * 32)
 COIN = WalletCoin(b"\xc0" * 32, 0, 50_000, KEY.script_pubkey, 5, coinbase=False)

@@ -22,8 +22,6 @@ from anya_actors.domain.bitcoin.coin_selection import (
     select_coins,
 )
 from anya_actors.domain.bitcoin.hashes import Txid
-from anya_actors.domain.bitcoin.payment import PaymentInput
-from anya_actors.domain.bitcoin.payment_signing import with_witnesses
 from anya_actors.domain.bitcoin.script import p2pkh_script, p2sh_script, p2tr_script, p2wpkh_script
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 
@@ -50,9 +48,9 @@ def test_dust_limits_are_those_of_core(script: bytes, limit: int) -> None:
 
 def signed_vsize(inputs: int, script: bytes, *, change: bool) -> int:
     outputs = (TxOutput(1, script), *((TxOutput(1, CHANGE),) if change else ()))
-    spent = tuple(PaymentInput(bytes(32), at, 1, "k", b"\x02" + bytes(32)) for at in range(inputs))
-    bare = Transaction(2, tuple(TxInput(Outpoint(Txid(bytes(32)), at)) for at in range(inputs)), outputs)
-    return with_witnesses(bare, spent, (bytes(72),) * inputs).vsize
+    witness = (bytes(72), b"\x02" + bytes(32))
+    spent = tuple(TxInput(Outpoint(Txid(bytes(32)), at), witness=witness) for at in range(inputs))
+    return Transaction(2, spent, outputs).vsize
 
 
 @given(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.chain_follower import RETAINED_BLOCKS
 from anya_actors.domain.bitcoin.events import (
@@ -15,6 +16,7 @@ from anya_actors.domain.bitcoin.events import (
     BitcoinTransactionSeen,
 )
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.services.bitcoin import BitcoinService
 from anya_actors.services.bitcoin.follower import WrongChainError
 
@@ -23,7 +25,7 @@ REWARD_SAT = 50 * 100_000_000
 
 async def scripts(world: Any, service: BitcoinService, wallet: str) -> list[bytes]:
     state = await service._ledger.wallet(wallet)
-    return [key.script_pubkey for key in state.keys]
+    return list(known_scripts(state))
 
 
 async def assert_agrees_with_the_chain(world: Any, service: BitcoinService, wallet: str = "main") -> None:
@@ -67,17 +69,41 @@ async def test_a_reorganisation_leaves_the_balance_that_the_new_chain_gives(
     assert len(await world.events(BitcoinTransactionReorged)) == min(depth, 2)
 
 
-async def test_a_deeper_reorganisation_is_not_followed_and_keeps_no_other_wallet_from_it(
+async def test_after_a_deeper_reorganisation_a_wallet_follows_again_from_its_birth(
     world: Any, service: BitcoinService
 ) -> None:
-    await service.create_wallet("main", message_id="w")
+    view = await service.create_wallet("main", message_id="w")
+    world.node.mine(3, world.script(view.address))
     world.node.mine(RETAINED_BLOCKS)
     await service.follow()
-    before = await service.balance("main")
-    world.node.reorganise(RETAINED_BLOCKS)
+    world.node.reorganise(RETAINED_BLOCKS + 2)
     await service.follow()
-    assert await service.balance("main") == before
+    await assert_agrees_with_the_chain(world, service)
+    assert (await service.balance("main")).confirmed_sat == REWARD_SAT
+    gone: Any = await world.events(BitcoinTransactionReorged)
+    assert len({event.txid for event in gone}) == 3
     await service.check_health()
+
+
+async def test_a_payment_that_a_deep_reorganisation_took_out_of_the_chain_is_made_again(
+    world: Any, service: BitcoinService
+) -> None:
+    await world.funded(service, 50)
+    world.settings = replace(world.settings, final_confirmations=RETAINED_BLOCKS + 50)
+    service = await world.restart(service)
+    promised = await service.send("main", world.payee, 1_000_000, 2, message_id="m")
+    await service.settled("main")
+    world.node.mine(RETAINED_BLOCKS + 3)
+    await service.follow()
+    world.node.reorganise(RETAINED_BLOCKS + 3)
+    world.node.lose_mempool()
+    await service.follow()
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    assert (await service.payment(promised.payment_id)).phase == "confirmed"
+    assert world.node.outputs_to(world.script(world.payee)) == [1_000_000]
+    await assert_agrees_with_the_chain(world, service)
 
 
 @pytest.mark.parametrize("depth", [RETAINED_BLOCKS, 3 * RETAINED_BLOCKS])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.payment import Phase
+from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.services.bitcoin import BitcoinService
 
 # Said once more, not imported: what the rules hold reserved is what is tested.
@@ -89,7 +90,7 @@ class Story:
                 assert bool(paid) == (payment.phase in (Phase.CONFIRMED, Phase.SETTLED))
         if wallet.cursor.tip_hash == self.world.node.best_hash:
             balance = await self.service.balance("main")
-            held_sat = self.world.node.balance_sat(key.script_pubkey for key in wallet.keys)
+            held_sat = self.world.node.balance_sat(known_scripts(wallet))
             assert balance.confirmed_sat + balance.immature_sat == held_sat
             assert balance.confirmed_sat == balance.reserved_sat + balance.spendable_sat
 

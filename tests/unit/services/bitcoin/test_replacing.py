@@ -13,6 +13,7 @@ from anya_actors.domain.bitcoin.events import BitcoinPaymentConfirmed, BitcoinPa
 from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError
 from anya_actors.domain.bitcoin.replacement_plan import NotReplaceableError, ReplacementFeeError
 from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, UnknownPaymentError
+from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.services.bitcoin import BitcoinService, SendTerms
 from anya_actors.services.durable import IdempotencyConflictError
@@ -149,7 +150,7 @@ async def test_whichever_commit_we_die_at_the_payment_is_made_once_or_taken_back
     assert received(world) == ([] if view.cancels else [AMOUNT_SAT])
     wallet = await service._ledger.wallet("main")
     balance = await service.balance("main")
-    held_sat = world.node.balance_sat(key.script_pubkey for key in wallet.keys)
+    held_sat = world.node.balance_sat(known_scripts(wallet))
     assert balance.confirmed_sat + balance.immature_sat == held_sat
     assert balance.reserved_sat == 0
 

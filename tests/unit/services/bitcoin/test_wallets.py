@@ -57,15 +57,14 @@ async def test_a_key_made_before_a_crash_is_used_and_not_lost(
     with pytest.raises(UnavailableError):
         await service.new_address("main", message_id="a1")
     service = await world.restart(service)
-    assert (await service.new_address("main", message_id="a2")).key == "wallet.main.1"
+    view = await service.new_address("main", message_id="a2")
+    assert (view.key, view.path, view.place) == ("wallet.main", "m/84h/1h/0h/0/1", 1)
 
 
 async def test_a_key_whose_making_the_hsm_has_forgotten_is_found_again(
     world: Any, service: BitcoinService
 ) -> None:
-    world.keyring._create(
-        "wallet.main.0", "secp256k1", "bitcoin/main", ("sign", "verify"), message_id="long ago"
-    )
+    world.keyring._create("wallet.main", "bip32", "bitcoin/main", ("sign", "verify"), message_id="long ago")
     assert (await service.create_wallet("main", message_id="w")).name == "main"
 
 
