@@ -252,6 +252,18 @@ def sign_schnorr(secret: Secret, message: bytes, auxiliary: bytes) -> bytes:
     return bytes(ffi.buffer(output, 64))
 
 
+def ecdsa_holds(public_key: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a DER signature with a low S holds for a 32-byte digest under a SEC1 key."""
+    parsed = ffi.new("secp256k1_ecdsa_signature *")
+    if not lib.secp256k1_ecdsa_signature_parse_der(_CTX, parsed, signature, len(signature)):
+        return False
+    try:
+        key = Point.parse(public_key)
+    except CurveError:
+        return False
+    return len(digest) == 32 and bool(lib.secp256k1_ecdsa_verify(_CTX, parsed, digest, key._handle))
+
+
 def recovery_id(public_key: bytes, digest: bytes, signature: bytes) -> tuple[bytes, int]:
     """A DER signature as 64 bytes, and the number (0 to 3) that lets its key be found from it.
 

@@ -265,7 +265,7 @@ GLOBAL_CHECKS: Final[Mapping[int, Check]] = {
     Global.SP_DLEQ: _sized("Global Silent Payment DLEQ Proof", 64, 34),
     Global.VERSION: _sized("Global PSBT Version", 4),
 }
-INPUT_CHECKS: Final[Mapping[int, Check]] = {
+_V2_INPUT_CHECKS: Final[Mapping[int, Check]] = {
     In.NON_WITNESS_UTXO: _check_previous_transaction,
     In.WITNESS_UTXO: _check_output,
     In.PARTIAL_SIG: _check_partial_signature,
@@ -296,7 +296,7 @@ INPUT_CHECKS: Final[Mapping[int, Check]] = {
     In.SP_ECDH_SHARE: _sized("Input Silent Payment ECDH Share", 33, 34),
     In.SP_DLEQ: _sized("Input Silent Payment DLEQ Proof", 64, 34),
 }
-OUTPUT_CHECKS: Final[Mapping[int, Check]] = {
+_V2_OUTPUT_CHECKS: Final[Mapping[int, Check]] = {
     Out.REDEEM_SCRIPT: _sized("Output redeemScript"),
     Out.WITNESS_SCRIPT: _sized("Output witnessScript"),
     Out.BIP32_DERIVATION: _check_derivation,
@@ -308,4 +308,21 @@ OUTPUT_CHECKS: Final[Mapping[int, Check]] = {
     Out.MUSIG2_PARTICIPANT_PUBKEYS: _participants("Output"),
     Out.SP_V0_INFO: _sized("Output Silent Payment Info", 66),
     Out.SP_V0_LABEL: _sized("Output Silent Payment Label", 4),
+}
+
+
+def _without(checks: Mapping[int, Check], *kinds: int) -> Mapping[int, Check]:
+    return {kind: check for kind, check in checks.items() if kind not in kinds}
+
+
+# To version 0 the types of version 2 are unknown ones, except the plain keys, which it must not have.
+_V2_INPUT_KINDS: Final = (*range(In.PREVIOUS_TXID, In.TAP_KEY_SIG), In.SP_ECDH_SHARE, In.SP_DLEQ)
+_V2_OUTPUT_KINDS: Final = (Out.AMOUNT, Out.SCRIPT, Out.SP_V0_INFO, Out.SP_V0_LABEL)
+INPUT_CHECKS: Final[Mapping[int, Mapping[int, Check]]] = {
+    0: _without(_V2_INPUT_CHECKS, *_V2_INPUT_KINDS),
+    2: _V2_INPUT_CHECKS,
+}
+OUTPUT_CHECKS: Final[Mapping[int, Mapping[int, Check]]] = {
+    0: _without(_V2_OUTPUT_CHECKS, *_V2_OUTPUT_KINDS),
+    2: _V2_OUTPUT_CHECKS,
 }

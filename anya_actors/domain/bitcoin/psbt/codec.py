@@ -26,8 +26,6 @@ _V2_GLOBALS: Final = {
     Global.INPUT_COUNT: "PSBT_GLOBAL_INPUT_COUNT",
     Global.OUTPUT_COUNT: "PSBT_GLOBAL_OUTPUT_COUNT",
     Global.TX_MODIFIABLE: "PSBT_GLOBAL_TX_MODIFIABLE",
-    Global.SP_ECDH_SHARE: "PSBT_GLOBAL_SP_ECDH_SHARE",
-    Global.SP_DLEQ: "PSBT_GLOBAL_SP_DLEQ",
 }
 _V2_REQUIRED: Final = (Global.TX_VERSION, Global.INPUT_COUNT, Global.OUTPUT_COUNT)
 _V2_INPUTS: Final = {
@@ -36,8 +34,6 @@ _V2_INPUTS: Final = {
     In.SEQUENCE: "Sequence",
     In.REQUIRED_TIME_LOCKTIME: "Required time based locktime",
     In.REQUIRED_HEIGHT_LOCKTIME: "Required height based locktime",
-    In.SP_ECDH_SHARE: "Silent payment ECDH share",
-    In.SP_DLEQ: "Silent payment DLEQ proof",
 }
 _V2_OUTPUTS: Final = {
     Out.AMOUNT: "Output amount",
@@ -55,8 +51,8 @@ def parse_psbt(data: bytes) -> Psbt:
     header = GlobalMap(_read_map(reader, GLOBAL_CHECKS, "global", "the global"))
     _check_version(header)
     input_count, output_count = _counts(header)
-    inputs = _read_maps(reader, INPUT_CHECKS, input_count, "input")
-    outputs = _read_maps(reader, OUTPUT_CHECKS, output_count, "output")
+    inputs = _read_maps(reader, INPUT_CHECKS[header.version], input_count, "input")
+    outputs = _read_maps(reader, OUTPUT_CHECKS[header.version], output_count, "output")
     psbt = Psbt(header, tuple(map(InputMap, inputs)), tuple(map(OutputMap, outputs)))
     _check_inputs(psbt)
     _check_outputs(psbt)
@@ -109,7 +105,7 @@ def _check_version(header: GlobalMap) -> None:
         if not has_transaction:
             raise PsbtError("No unsigned transaction was provided")
         for key in header.fields:
-            if key[0] in _V2_GLOBALS:
+            if len(key) == 1 and key[0] in _V2_GLOBALS:
                 raise PsbtError(f"{_V2_GLOBALS[key[0]]} is not allowed in PSBTv0")
         return
     for kind in _V2_REQUIRED:
@@ -160,5 +156,5 @@ def _check_outputs(psbt: Psbt) -> None:
 
 def _refuse(fields: Mapping[bytes, bytes], names: dict[int, str]) -> None:
     for key in fields:
-        if key[0] in names:
+        if len(key) == 1 and key[0] in names:
             raise PsbtError(f"{names[key[0]]} is not allowed in PSBTv0")

@@ -73,7 +73,9 @@ def _leaf(node: Node, keys: list[bytes]) -> bytes:
     if fragment == "pk_k":
         return push(keys[0])
     if fragment == "pk_h":
-        return DUP + HASH160 + push(hash160(keys[0])) + EQUALVERIFY
+        # A key that was read from a script is only known by its hash.
+        name = keys[0] if len(keys[0]) == 20 else hash160(keys[0])
+        return DUP + HASH160 + push(name) + EQUALVERIFY
     if fragment == "older":
         return push_number(node.k) + CHECKSEQUENCEVERIFY
     if fragment == "after":
