@@ -258,6 +258,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "invalid-musig2-contribution": 422,
         "idempotency-conflict": 422,
         "transaction-rejected": 422,
+        "package-rejected": 422,
+        "package-transaction-rejected": 422,
         "transaction-too-large": 422,
         "block-rejected": 422,
         "broadcast-rejected": 422,

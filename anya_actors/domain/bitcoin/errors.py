@@ -49,16 +49,43 @@ class MalformedBlockError(InvalidInputError):
 
 
 class RejectedTransactionError(AnyaError):
-    """A transaction that breaks a rule. ``reason`` is Bitcoin Core's reject reason."""
+    """A transaction that breaks a rule. ``reason`` is Bitcoin Core's reject reason.
+
+    ``is_reconsiderable``: refused only for what it pays, so a child that pays for it may help.
+    """
 
     code = "transaction-rejected"
     message = "the transaction was rejected: {} {}"
     remedy = "Build another transaction that keeps the rule."
 
+    def __init__(self, reason: str, detail: str = "", is_reconsiderable: bool = False) -> None:
+        super().__init__(reason, detail, is_reconsiderable)
+        self.reason = reason
+        self.detail = detail
+        self.is_reconsiderable = is_reconsiderable
+
+    @property
+    def text(self) -> str:
+        """Reason and detail as Core joins them."""
+        return f"{self.reason}, {self.detail}" if self.detail else self.reason
+
+
+class RejectedPackageError(AnyaError):
+    """Transactions that may not enter together. ``reason`` is Bitcoin Core's."""
+
+    code = "package-rejected"
+    message = "the package was rejected: {} {}"
+    remedy = "Send one child with its parents, parents first, that keep the rule."
+
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    @property
+    def text(self) -> str:
+        """Reason and detail as Core joins them."""
+        return f"{self.reason}, {self.detail}" if self.detail else self.reason
 
 
 class RejectedBlockError(AnyaError):

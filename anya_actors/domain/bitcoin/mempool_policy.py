@@ -1,37 +1,42 @@
-"""What this node takes into its mempool beyond the rules of blocks: Core's default policy.
-
-Reasons are those of Bitcoin Core (``policy/policy.cpp``, ``validation.cpp``). Replacement (BIP125)
-is not offered yet: a conflicting transaction is refused.
-"""
+"""Bitcoin Core's numbers for what its mempool takes (version 31), and fees at a feerate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from anya_actors.domain.bitcoin.errors import RejectedTransactionError
-from anya_actors.domain.bitcoin.script import (
-    ScriptEndsError,
-    ScriptType,
-    classify,
-    is_unspendable,
-    multisig_of,
-    operations,
-    witness_program,
-)
-from anya_actors.domain.bitcoin.sigops import count_sigops, last_push
-from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
-from anya_actors.domain.bitcoin.wire import compact_size
+import msgspec
+
+from anya_actors.domain.bitcoin.amount import COIN_SAT
+from anya_actors.domain.bitcoin.mempool import MEMPOOL_EXPIRY_MS
+from anya_actors.domain.bitcoin.transaction import WITNESS_SCALE
 
 MIN_RELAY_FEERATE_SAT_PER_KVB: Final = 100
+INCREMENTAL_RELAY_FEERATE_SAT_PER_KVB: Final = 100
 DUST_FEERATE_SAT_PER_KVB: Final = 3000
+BLOCK_MIN_FEERATE_SAT_PER_KVB: Final = 1
 MAX_STANDARD_WEIGHT: Final = 400_000
 MAX_STANDARD_SIGOPS_COST: Final = 16_000
-MAX_DATA_CARRIER_BYTES: Final = 100_000
-MAX_P2SH_SIGOPS: Final = 15
-MAX_CHAIN: Final = 25
-"""Waiting transactions in one line of descent, itself included."""
-MAX_CHAIN_VSIZE: Final = 101_000
+MAX_DATA_CARRIER_BYTES: Final = MAX_STANDARD_WEIGHT // WITNESS_SCALE
+MAX_CLUSTER_COUNT: Final = 64
+MAX_CLUSTER_VSIZE: Final = 101_000
+MAX_MEMPOOL_BYTES: Final = 300_000_000
+
+
+class MempoolPolicy(msgspec.Struct, frozen=True):
+    """What a person running a node may set."""
+
+    max_bytes: int = MAX_MEMPOOL_BYTES
+    expiry_ms: int = MEMPOOL_EXPIRY_MS
+    min_relay_feerate_sat_per_kvb: int = MIN_RELAY_FEERATE_SAT_PER_KVB
+    incremental_feerate_sat_per_kvb: int = INCREMENTAL_RELAY_FEERATE_SAT_PER_KVB
+    dust_feerate_sat_per_kvb: int = DUST_FEERATE_SAT_PER_KVB
+    max_data_carrier_bytes: int = MAX_DATA_CARRIER_BYTES
+    max_cluster_count: int = MAX_CLUSTER_COUNT
+    max_cluster_vsize: int = MAX_CLUSTER_VSIZE
+
+    @property
+    def max_cluster_weight(self) -> int:
+        return self.max_cluster_vsize * WITNESS_SCALE
 
 
 def fee_at_rate(vsize: int, feerate_sat_per_kvb: int) -> int:
@@ -39,69 +44,13 @@ def fee_at_rate(vsize: int, feerate_sat_per_kvb: int) -> int:
     return -(-vsize * feerate_sat_per_kvb // 1000)
 
 
-def dust_threshold_sat(output: TxOutput) -> int:
-    """The least amount worth spending: what spending it costs at the dust feerate."""
-    script = output.script_pubkey
-    if is_unspendable(script):
-        return 0
-    size = 8 + len(compact_size(len(script))) + len(script)
-    spend = 32 + 4 + 1 + (107 // 4 if witness_program(script) else 107) + 4
-    return fee_at_rate(size + spend, DUST_FEERATE_SAT_PER_KVB)
+def feerate_of(fee_sat: int, vsize: int) -> int:
+    """Satoshis per 1,000 virtual bytes, rounded down as Core shows it."""
+    return fee_sat * 1000 // vsize
 
 
-def verify_standard(transaction: Transaction) -> None:
-    """Raise `RejectedTransactionError` for what Core does not relay, whatever it spends."""
-    if not 1 <= transaction.version <= 3:
-        raise RejectedTransactionError("version")
-    if transaction.weight > MAX_STANDARD_WEIGHT:
-        raise RejectedTransactionError("tx-size")
-    for tx_input in transaction.inputs:
-        if len(tx_input.script_sig) > 1650:
-            raise RejectedTransactionError("scriptsig-size")
-        if not _pushes_only(tx_input.script_sig):
-            raise RejectedTransactionError("scriptsig-not-pushonly")
-    _verify_standard_outputs(transaction)
-    if len(transaction.serialize_stripped()) < 65:
-        raise RejectedTransactionError("tx-size-small")
-
-
-def _verify_standard_outputs(transaction: Transaction) -> None:
-    data_bytes = dusty = 0
-    for output in transaction.outputs:
-        kind = classify(output.script_pubkey)
-        multisig = multisig_of(output.script_pubkey)
-        if kind is ScriptType.NONSTANDARD or (multisig is not None and len(multisig[1]) > 3):
-            raise RejectedTransactionError("scriptpubkey")
-        if kind is ScriptType.NULLDATA:
-            data_bytes += len(output.script_pubkey)
-        dusty += output.amount_sat < dust_threshold_sat(output)
-    if data_bytes > MAX_DATA_CARRIER_BYTES:
-        raise RejectedTransactionError("datacarrier")
-    if dusty:
-        raise RejectedTransactionError("dust")
-
-
-def _pushes_only(script: bytes) -> bool:
-    try:
-        return all(opcode <= 0x60 for opcode, _ in operations(script))
-    except ScriptEndsError:
-        return False
-
-
-def verify_standard_inputs(transaction: Transaction, spent: Sequence[TxOutput]) -> None:
-    """Raise for inputs that Core does not relay: unknown scripts, too many signature operations."""
-    for tx_input, output in zip(transaction.inputs, spent, strict=True):
-        kind = classify(output.script_pubkey)
-        if kind in (ScriptType.NONSTANDARD, ScriptType.WITNESS_UNKNOWN):
-            raise RejectedTransactionError("bad-txns-nonstandard-inputs")
-        if kind is ScriptType.SCRIPTHASH:
-            redeem = last_push(tx_input.script_sig)
-            if not redeem or count_sigops(redeem, accurate=True) > MAX_P2SH_SIGOPS:
-                raise RejectedTransactionError("bad-txns-nonstandard-inputs")
-
-
-def verify_fee(transaction: Transaction, fee_sat: int) -> None:
-    """Raise if the fee is under the minimum relay fee."""
-    least_sat = fee_at_rate(transaction.vsize, MIN_RELAY_FEERATE_SAT_PER_KVB)
-    if fee_sat < least_sat:
-        raise RejectedTransactionError("min relay fee not met", f"{fee_sat} < {least_sat}")
+def format_money(amount_sat: int) -> str:
+    """Bitcoins with at least two digits after the point, as Core writes them in reject messages."""
+    whole, part = divmod(abs(amount_sat), COIN_SAT)
+    digits = f"{part:08d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if amount_sat < 0 else ''}{whole}.{digits}"

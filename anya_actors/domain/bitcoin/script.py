@@ -10,6 +10,7 @@ from btclib.hashes import hash160 as _hash160
 from btclib.script.script import OP_CODE_NAME_FROM_INT as _OP_CODE_NAMES
 
 OP_RETURN: Final = 0x6A
+_MAX_OPCODE, _MAX_PUSH = 0xB9, 520
 _OP_1, _OP_16, _OP_CHECKMULTISIG, _OP_CHECKSIG = 0x51, 0x60, 0xAE, 0xAC
 
 
@@ -98,6 +99,15 @@ def null_data_script(data: bytes) -> bytes:
 def is_unspendable(script: bytes) -> bool:
     """Whether no one can ever spend it, so that it never enters the UTXO set (Core, ``script.h``)."""
     return script[:1] == bytes((OP_RETURN,)) or len(script) > 10_000
+
+
+def has_valid_operations(script: bytes) -> bool:
+    """Whether it is made of known operations and pushes of allowed size (Core, ``HasValidOps``)."""
+    try:
+        steps = operations(script)
+    except ScriptEndsError:
+        return False
+    return all(opcode <= _MAX_OPCODE and len(data or b"") <= _MAX_PUSH for opcode, data in steps)
 
 
 def witness_program(script: bytes) -> tuple[int, bytes] | None:

@@ -18,7 +18,8 @@ from anya_actors.serve.bitcoin_rpc.arguments import Arguments
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, Running
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.services.bitcoin_node.acceptance import ALREADY_CONFIRMED, MISSING_INPUTS
-from anya_actors.services.bitcoin_node.service import FeeTooHighError, UnknownBlockError
+from anya_actors.services.bitcoin_node.service import UnknownBlockError
+from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
 from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 
 _log = logging.getLogger(__name__)

@@ -41,6 +41,13 @@ class TransactionsDropped(Record, frozen=True):
     txids: tuple[bytes, ...]
 
 
+class TransactionPrioritised(Record, frozen=True):
+    """A change to what a transaction counts as paying, added to those before it."""
+
+    txid: bytes
+    delta_sat: int
+
+
 class BranchInvalidated(Record, frozen=True):
     """A person declared this block, and so its descendants, invalid."""
 
@@ -73,6 +80,7 @@ AnyRecord = (
     BlockKept
     | TransactionKept
     | TransactionsDropped
+    | TransactionPrioritised
     | BranchInvalidated
     | BranchReconsidered
     | WalletSeeded

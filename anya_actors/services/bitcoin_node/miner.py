@@ -35,11 +35,9 @@ class Miner:
     def choose(self) -> list[MempoolEntry]:
         """The waiting transactions that the next block should hold, parents before children."""
         tip = self._chain.tip
-        return [
-            entry
-            for entry in choose_transactions(self._pool())
-            if is_final(entry.transaction, tip.height + 1, tip.median_time_past_s())
-        ]
+        return choose_transactions(
+            self._pool(), lambda found: is_final(found, tip.height + 1, tip.median_time_past_s())
+        )
 
     def from_mempool(self, script_pubkey: bytes, extra_nonce: int, tries: int) -> Block | None:
         """A solved block of the best paying transactions; None if ``tries`` nonces were too few."""

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from anya_actors.domain.bitcoin.mempool import MempoolNotice
 from anya_actors.services.bitcoin_node.chain import ChainChange
 
-Notice: TypeAlias = ChainChange
+
+@dataclass(frozen=True, slots=True)
+class MempoolChange:
+    """Transactions that entered and left the mempool, in order, each with its sequence number."""
+
+    notices: tuple[MempoolNotice, ...]
+
+
+Notice: TypeAlias = ChainChange | MempoolChange
 """What a subscriber is told."""
 Subscriber: TypeAlias = Callable[[Notice], None]
 

@@ -12,8 +12,8 @@ from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
-from anya_actors.domain.bitcoin.mempool import Mempool, MempoolEntry
-from anya_actors.domain.bitcoin.mempool_policy import fee_at_rate
+from anya_actors.domain.bitcoin.mempool import Mempool
+from anya_actors.domain.bitcoin.mempool_policy import MempoolPolicy
 from anya_actors.domain.bitcoin.mining import NONCES
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.domain.machine import AnyaError, UnavailableError
@@ -22,7 +22,6 @@ from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines, Standing, Verdict
 from anya_actors.ports.randomness import Randomness
-from anya_actors.services.bitcoin_node.acceptance import ALREADY_IN_MEMPOOL
 from anya_actors.services.bitcoin_node.chain import Chain, ChainChange
 from anya_actors.services.bitcoin_node.journal import (
     BlockKept,
@@ -30,11 +29,14 @@ from anya_actors.services.bitcoin_node.journal import (
     BranchReconsidered,
     Journal,
     TransactionKept,
+    TransactionPrioritised,
     TransactionsDropped,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
-from anya_actors.services.bitcoin_node.notices import Notices, Subscriber
+from anya_actors.services.bitcoin_node.notices import MempoolChange, Notices, Subscriber
+from anya_actors.services.bitcoin_node.package_submission import PackageResult
 from anya_actors.services.bitcoin_node.proposals import Proposals
+from anya_actors.services.bitcoin_node.submissions import Submissions
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
 from anya_actors.services.bitcoin_node.wallet import NodeWallet
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
@@ -42,17 +44,6 @@ from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
 T = TypeVar("T")
 
 DEFAULT_TRIES: Final = 1_000_000
-
-
-class FeeTooHighError(AnyaError):
-    """The sender's own limit for the fee is exceeded."""
-
-    code = "fee-too-high"
-    message = "the fee of {} sat is over the limit of {} sat"
-    remedy = "Lower the fee, or raise the limit (maxfeerate)."
-
-    def __init__(self, fee_sat: int, limit_sat: int) -> None:
-        super().__init__(fee_sat, limit_sat)
 
 
 class UnknownBlockError(AnyaError):
@@ -81,11 +72,15 @@ class BitcoinNodeService:
         indexes: ChainIndexStores,
         clock: Clock,
         randomness: Randomness,
+        mempool_policy: MempoolPolicy | None = None,
     ) -> None:
         self._journal = Journal(log)
         self._clock = clock
         self.chain = Chain(engines, self._journal, indexes)
-        self._waiting = WaitingTransactions(self.chain, self._journal, clock)
+        self._waiting = WaitingTransactions(
+            self.chain, self._journal, clock, mempool_policy or MempoolPolicy()
+        )
+        self._submissions = Submissions(self._waiting)
         self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
         self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
         self._proposals = Proposals(self.chain)
@@ -110,7 +105,7 @@ class BitcoinNodeService:
             match record:
                 case BlockKept():
                     await self.chain.note_block(record.raw, position)
-                case TransactionKept() | TransactionsDropped():
+                case TransactionKept() | TransactionsDropped() | TransactionPrioritised():
                     self._waiting.note(record)
                 case BranchInvalidated():
                     self.chain.tree.invalidated.add(BlockHash(record.block_hash))
@@ -137,7 +132,8 @@ class BitcoinNodeService:
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call it on the loop after every change that is done; the answer ends the subscription.
 
-        A `ChainChange` comes when the indexes and the mempool stand where it says.
+        A `ChainChange` comes when the indexes and the mempool stand where it says, a
+        `MempoolChange` after it if transactions entered or left the mempool.
         """
         return self._notices.subscribe(subscriber)
 
@@ -173,6 +169,12 @@ class BitcoinNodeService:
         await self._waiting.follow(change)
         if change.disconnected or change.connected:
             self._notices.tell(change)
+        self._tell_of_mempool()
+
+    def _tell_of_mempool(self) -> None:
+        notices = self._waiting.take_news()
+        if notices:
+            self._notices.tell(MempoolChange(notices))
 
     async def generate(
         self, script_pubkey: bytes, blocks: int, tries: int = DEFAULT_TRIES
@@ -256,9 +258,9 @@ class BitcoinNodeService:
 
     # Transactions
 
-    async def judge_transaction(self, transaction: Transaction) -> MempoolEntry:
-        """What submitting it would give; raises `RejectedTransactionError`."""
-        return await self._alone(lambda: self._waiting.judge(transaction))
+    async def test_transactions(self, transactions: Sequence[Transaction]) -> PackageResult:
+        """What submitting them would give, changing nothing; several are judged as one package."""
+        return await self._alone(lambda: self._submissions.test(transactions))
 
     async def submit_transaction(
         self, transaction: Transaction, max_feerate_sat_per_kvb: int | None = None
@@ -271,17 +273,35 @@ class BitcoinNodeService:
 
     async def _take(self, transaction: Transaction, max_feerate_sat_per_kvb: int | None) -> Txid:
         try:
-            entry = await self._waiting.judge(transaction)
-        except RejectedTransactionError as error:
-            if error.reason == ALREADY_IN_MEMPOOL:
-                return transaction.txid
-            raise
-        if max_feerate_sat_per_kvb:
-            limit_sat = fee_at_rate(entry.vsize, max_feerate_sat_per_kvb)
-            if entry.fee_sat > limit_sat:
-                raise FeeTooHighError(entry.fee_sat, limit_sat)
-        await self._waiting.enter(entry)
-        return entry.txid
+            return await self._submissions.take(transaction, max_feerate_sat_per_kvb)
+        finally:
+            self._tell_of_mempool()
+
+    async def submit_package(
+        self, package: Sequence[Transaction], max_feerate_sat_per_kvb: int | None = None
+    ) -> PackageResult:
+        """Take a child with its parents into the mempool, durably, as far as they may enter."""
+        return await self._alone(lambda: self._take_package(package, max_feerate_sat_per_kvb))
+
+    async def _take_package(
+        self, package: Sequence[Transaction], max_feerate_sat_per_kvb: int | None
+    ) -> PackageResult:
+        try:
+            return await self._submissions.take_package(package, max_feerate_sat_per_kvb)
+        finally:
+            self._tell_of_mempool()
+
+    async def prioritise(self, txid: Txid, delta_sat: int) -> None:
+        """Count a transaction as paying more, or less, when blocks are made and room is short; durable."""
+        await self._alone(lambda: self._waiting.prioritise(txid, delta_sat))
+
+    @property
+    def mempool_policy(self) -> MempoolPolicy:
+        return self._waiting.policy
+
+    def mempool_floor_sat_per_kvb(self) -> int:
+        """The least feerate that the mempool asks for because it was full; 0 if it was not."""
+        return self._waiting.floor_sat_per_kvb()
 
     async def find_transaction(self, txid: Txid) -> tuple[Transaction, BlockNode | None] | None:
         """A waiting transaction, or one of the active branch with its block."""

@@ -11,7 +11,8 @@ import msgspec
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.mempool import Mempool
-from anya_actors.domain.bitcoin.mempool_policy import dust_threshold_sat, fee_at_rate
+from anya_actors.domain.bitcoin.mempool_policy import fee_at_rate
+from anya_actors.domain.bitcoin.standardness import dust_threshold_sat
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.domain.encoding import UnreadableRecordError
 from anya_actors.domain.machine import AnyaError

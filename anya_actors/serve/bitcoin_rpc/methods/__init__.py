@@ -15,6 +15,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     blocks,
     control,
     filters,
+    mempool,
     mining,
     network,
     proofs,
@@ -31,16 +32,17 @@ _CATEGORIES: Final = {
     | blockchain.METHODS
     | block_statistics.METHODS
     | filters.METHODS
+    | mempool.BLOCKCHAIN
     | network.BLOCKCHAIN
     | proofs.METHODS
     | tip_waits.METHODS
     | unspent.METHODS,
     "control": control.METHODS,
-    "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN,
-    "mining": mining.METHODS | block_templates.METHODS,
+    "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN | mempool.HIDDEN,
+    "mining": mining.METHODS | block_templates.METHODS | mempool.MINING,
     "network": network.METHODS,
-    "rawtransactions": transactions.METHODS | raw_transactions.METHODS,
-    "util": util.METHODS | filters.UTIL,
+    "rawtransactions": transactions.METHODS | raw_transactions.METHODS | mempool.RAW_TRANSACTIONS,
+    "util": util.METHODS | filters.UTIL | mempool.UTIL,
     "wallet": wallet.METHODS,
     "zmq": control.ZMQ,
 }

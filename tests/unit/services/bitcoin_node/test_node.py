@@ -33,7 +33,9 @@ from anya_actors.ports.consensus import (
     Verdict,
 )
 from anya_actors.services.bitcoin_node.chain import ChainChange
-from anya_actors.services.bitcoin_node.service import BitcoinNodeService, FeeTooHighError, UnknownBlockError
+from anya_actors.services.bitcoin_node.notices import Notice
+from anya_actors.services.bitcoin_node.service import BitcoinNodeService, UnknownBlockError
+from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
 from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
 from anya_actors.testing.clock import ManualClock
@@ -141,7 +143,7 @@ async def test_each_refusal_has_cores_reason(node: BitcoinNodeService) -> None:
         "scriptpubkey": _spend(key, outpoint, amount_sat, to=b"\x51\x51\x51"),
         "non-final": lock,
         "non-BIP68-final": delayed,
-        "coinbase": (await node.chain.read_block(fresh)).transactions[0],
+        "coinbase": coinbase_transaction(7, key.script_pubkey, COIN_SAT, (), b"loose"),
         "version": msgspec.structs.replace(lock, version=4, lock_time=0),
     }
     before = node.records
@@ -160,31 +162,36 @@ async def test_the_senders_own_fee_limit_holds(node: BitcoinNodeService) -> None
     await node.submit_transaction(spend, None)
 
 
-async def test_a_second_spend_is_refused_and_the_same_one_is_no_error(node: BitcoinNodeService) -> None:
+async def test_a_second_spend_pays_for_its_place_and_the_same_one_is_no_error(
+    node: BitcoinNodeService,
+) -> None:
     key = await _rich(node)
     outpoint, amount_sat = _first(node, key)
     first = _spend(key, outpoint, amount_sat)
     await node.submit_transaction(first)
     assert await node.submit_transaction(first) == first.txid
-    with pytest.raises(RejectedTransactionError, match="txn-mempool-conflict"):
-        await node.submit_transaction(_spend(key, outpoint, amount_sat, fee=2 * FEE))
+    with pytest.raises(RejectedTransactionError, match="not enough additional fees to relay"):
+        await node.submit_transaction(_spend(key, outpoint, amount_sat, fee=FEE + 10))
+    second = _spend(key, outpoint, amount_sat, fee=FEE + 11)
+    await node.submit_transaction(second)
+    assert list(node.pool.entries) == [second.txid]
     await node.generate(TRUE, 1)
     with pytest.raises(RejectedTransactionError, match="txn-already-known"):
-        await node.submit_transaction(first)
+        await node.submit_transaction(second)
 
 
 async def test_a_line_of_waiting_transactions_is_mined_in_order_and_limited(node: BitcoinNodeService) -> None:
     key = await _rich(node)
     outpoint, amount_sat = _first(node, key)
-    for _ in range(25):
+    for _ in range(64):
         spend = _spend(key, outpoint, amount_sat)
         await node.submit_transaction(spend)
         outpoint, amount_sat = Outpoint(spend.txid, 0), amount_sat - FEE
-    with pytest.raises(RejectedTransactionError, match="too-long-mempool-chain"):
+    with pytest.raises(RejectedTransactionError, match="too-large-cluster"):
         await node.submit_transaction(_spend(key, outpoint, amount_sat))
     await node.generate(TRUE, 1)
     assert len(node.pool) == 0
-    assert node.chain.tip.transactions == 26
+    assert node.chain.tip.transactions == 65
 
 
 async def test_a_reorganisation_moves_coins_and_gives_transactions_back(node: BitcoinNodeService) -> None:
@@ -411,7 +418,8 @@ async def test_a_block_of_chosen_transactions_only(node: BitcoinNodeService) -> 
 async def test_subscribers_hear_of_blocks_when_everything_stands_as_told(node: BitcoinNodeService) -> None:
     heard: list[tuple[list[BlockHash], list[BlockHash]]] = []
 
-    def hear(change: ChainChange) -> None:
+    def hear(change: Notice) -> None:
+        assert isinstance(change, ChainChange)
         if change.connected:
             assert change.connected[-1].hash == node.chain.tip.hash
         heard.append(
@@ -430,11 +438,11 @@ async def test_subscribers_hear_of_blocks_when_everything_stands_as_told(node: B
 
 
 async def test_a_subscriber_that_raises_harms_no_other(node: BitcoinNodeService) -> None:
-    heard: list[ChainChange] = []
+    heard: list[Notice] = []
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 
-    def fail(_: ChainChange) -> None:
+    def fail(_: Notice) -> None:
         raise RuntimeError("I always fail")
 
     node.subscribe(fail)
