@@ -13,7 +13,10 @@ from anya_actors.domain.bitcoin.core_notifications import (
     Publication,
     Topic,
     of_chain_change,
+    of_entry,
+    of_removal,
 )
+from anya_actors.domain.bitcoin.mempool import EntryAdded, RemovalReason
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.serve.bitcoin_node.errors import BusyPortError
 from anya_actors.services.bitcoin_node.chain import ChainChange
@@ -89,3 +92,9 @@ def publications_of(notice: Notice) -> Iterator[Publication]:
     """What Core would publish of this change."""
     if isinstance(notice, ChainChange):
         yield from of_chain_change(notice.disconnected, notice.connected)
+        return
+    for change in notice.notices:
+        if isinstance(change, EntryAdded):
+            yield from of_entry(change.entry.transaction, change.sequence)
+        elif change.reason is not RemovalReason.BLOCK:
+            yield of_removal(change.entry.txid, change.sequence)

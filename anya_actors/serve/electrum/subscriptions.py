@@ -14,7 +14,7 @@ from anya_actors.domain.bitcoin.transaction import Outpoint
 from anya_actors.serve.electrum.arguments import bad_request
 from anya_actors.services.bitcoin_node.chain import ChainChange
 from anya_actors.services.bitcoin_node.lookups import Lookups
-from anya_actors.services.bitcoin_node.notices import Notice
+from anya_actors.services.bitcoin_node.notices import MempoolChange, Notice
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 MAX_OF_ONE: Final = 50_000
@@ -97,7 +97,7 @@ class Subscriptions:
 
     def hear(self, notice: Notice) -> None:
         """Take note of a change; `follow` looks into it."""
-        for listening in self._listeners:
+        for listening in self._listeners if isinstance(notice, ChainChange) else ():
             if listening.hears_headers:
                 listening.new_header = True
                 listening.news.set()
@@ -124,8 +124,11 @@ class Subscriptions:
                 listening.touched.add(name)
                 listening.news.set()
 
-    async def _touched(self, change: ChainChange) -> Iterable[bytes]:
+    async def _touched(self, change: Notice) -> Iterable[bytes]:
         """The subscribed scripts that may have another status."""
+        if isinstance(change, MempoolChange):
+            names = set[bytes]().union(*(notice.entry.scripthashes() for notice in change.notices))
+            return [name for name in names if name in self._by_name]
         if change.disconnected:
             # What those blocks had spent may be known no longer; reorganisations are rare.
             return list(self._by_name)
@@ -143,7 +146,7 @@ class Subscriptions:
             for index in range(len(transaction.outputs)):
                 child = pool.spends.get(Outpoint(transaction.txid, index))
                 if child is not None:
-                    touched |= self._lookups.names_of(pool.entries[child])
+                    touched |= pool.entries[child].scripthashes()
         return touched
 
     async def _in_block(self, block: Block) -> set[bytes]:

@@ -154,13 +154,7 @@ class Lookups:
     def waiting(self, name: bytes) -> list[MempoolEntry]:
         """The waiting transactions that pay to a script or spend from it, oldest first."""
         pool = self._node.pool
-        return [entry for entry in pool.entries.values() if name in self.names_of(entry)]
-
-    def names_of(self, entry: MempoolEntry) -> set[bytes]:
-        """The scripthashes that a waiting transaction pays to or spends from."""
-        seen = self.waiting_transaction(entry)
-        outputs = (*seen.spent, *seen.transaction.outputs)
-        return {scripthash(out.script_pubkey) for out in outputs if out is not None}
+        return [pool.entries[txid] for txid in pool.touching(name)]
 
     def waiting_touches(self, name: bytes) -> list[WaitingTouch]:
         """The same in the order and with the facts that Electrum wants."""

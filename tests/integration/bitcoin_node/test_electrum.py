@@ -172,6 +172,8 @@ async def test_a_script_from_its_first_payment_to_its_last(client: Client, call:
     assert await client.call("blockchain.scripthash.get_history", name) == []
 
     txid = await call("sendtoaddress", target, 1.5)
+    status = hashlib.sha256(f"{txid}:0:".encode()).hexdigest()
+    assert await client.next_news() == ("blockchain.scripthash.subscribe", [name, status])
     fee = round((await call("getmempoolentry", txid))["fees"]["base"] * 100_000_000)
     waiting = [{"tx_hash": txid, "height": 0, "fee": fee}]
     assert await client.call("blockchain.scripthash.get_mempool", name) == waiting

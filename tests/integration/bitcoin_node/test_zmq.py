@@ -9,7 +9,12 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from anya_actors.domain.bitcoin.core_notifications import Topic
+from anya_actors.domain.bitcoin.mempool import EntryRemoved, MempoolEntry, RemovalReason
+from anya_actors.domain.bitcoin.transaction import Transaction
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode
+from anya_actors.serve.bitcoin_node.zmq_publisher import publications_of
+from anya_actors.services.bitcoin_node.notices import MempoolChange
 
 Call = Callable[..., Awaitable[Any]]
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -95,3 +100,31 @@ async def test_a_reorganisation_tells_what_went_and_one_new_tip(listener: Listen
         ("sequence", second + b"C".hex()),
         ("hashblock", second),
     ]
+
+
+async def test_who_enters_and_leaves_the_mempool_is_told_with_cores_numbers(
+    listener: Listener, call: Call
+) -> None:
+    address = await call("getnewaddress")
+    await call("generatetoaddress", 101, address)
+    await listener.drain()
+    txid = await call("sendtoaddress", address, 1)
+    raw = await call("getrawtransaction", txid)
+    following = (await call("getrawmempool", False, True))["mempool_sequence"]
+    number = (following - 1).to_bytes(8, "little").hex()
+    assert await listener.take(3) == [
+        ("hashtx", txid),
+        ("rawtx", raw),
+        ("sequence", txid + b"A".hex() + number),
+    ]
+    (block_hash,) = await call("generatetoaddress", 1, ADDRESS)
+    told = [item for item in await listener.take(7) if item[0] == "sequence"]
+    assert told == [("sequence", block_hash + b"C".hex())]  # the block tells of the transaction's leaving
+
+
+@pytest.mark.parametrize("reason", list(RemovalReason))
+def test_leaving_is_told_unless_a_block_tells_it(reason: RemovalReason) -> None:
+    entry = MempoolEntry(Transaction(2, (), ()), 0, 0, 0)
+    told = list(publications_of(MempoolChange((EntryRemoved(entry, reason, 7),))))
+    expected = (Topic.SEQUENCE, entry.txid[::-1] + b"R" + (7).to_bytes(8, "little"))
+    assert told == ([] if reason is RemovalReason.BLOCK else [expected])
