@@ -49,7 +49,10 @@ class Submissions:
         return PackageResult(results={transaction.wtxid: entered(accepted.candidates[0], accepted)})
 
     async def take(self, transaction: Transaction, max_feerate_sat_per_kvb: int | None) -> Txid:
-        """Take one, as Core's ``BroadcastTransaction``; raises `RejectedTransactionError` or `FeeTooHighError`."""
+        """Take one, as Core's ``BroadcastTransaction``.
+
+        Raises `RejectedTransactionError` or `FeeTooHighError`.
+        """
         if self._waiting.acceptance.is_confirmed(transaction):
             raise RejectedTransactionError(ALREADY_CONFIRMED)
         if transaction.txid in self._waiting.pool:
