@@ -55,15 +55,14 @@ Handler = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: the versions that have it, and a handler whose parameters are the protocol's."""
+    """One method: the first version that has it, and a handler whose parameters are the protocol's."""
 
     handler: Handler
     since: Version
-    before: Version | None
     signature: inspect.Signature
 
     def exists_in(self, version: Version) -> bool:
-        return self.since <= version and (self.before is None or version < self.before)
+        return self.since <= version
 
     async def call(self, session: Session, name: str, params: list[Any] | dict[str, Any]) -> Any:
         """Call it; raises `ElectrumError` for arguments that do not fit."""
@@ -78,8 +77,6 @@ class Method:
         return await self.handler(*bound.args, **bound.kwargs)
 
 
-def method(
-    name: str, handler: Handler, *, since: Version = OLDEST, before: Version | None = None
-) -> tuple[str, Method]:
+def method(name: str, handler: Handler, *, since: Version = OLDEST) -> tuple[str, Method]:
     """Declare a method; its handler takes the session first, by position only."""
-    return name, Method(handler, since, before, inspect.signature(handler))
+    return name, Method(handler, since, inspect.signature(handler))

@@ -97,20 +97,25 @@ def scripthash_of(address: str) -> str:
     ],
 )
 async def test_the_highest_version_that_both_speak_is_agreed_on(
-    client: Client, wanted: Any, agreed: str
+    client: Client, call: Call, wanted: Any, agreed: str
 ) -> None:
     software, version = await client.call("server.version", "a test", wanted, "more", 9)
     assert (software.startswith("anya_actors"), version) == (True, agreed)
     with pytest.raises(LookupError, match="already sent"):
         await client.call("server.version", "a test", wanted)
     assert (agreed == "1.6") == ("headers" in await client.call("blockchain.block.headers", 0, 1))
-    known = {name for name, found in METHODS.items() if name in ("blockchain.relayfee", "mempool.get_info")}
-    for name in known:
-        if (name == "mempool.get_info") == (agreed == "1.6"):
-            assert await client.call(name)
-        else:
-            with pytest.raises(LookupError, match="unknown method"):
-                await client.call(name)
+    if agreed == "1.6":
+        assert set(await client.call("mempool.get_info")) == {
+            "mempoolminfee",
+            "minrelaytxfee",
+            "incrementalrelayfee",
+        }
+    else:
+        with pytest.raises(LookupError, match="unknown method"):
+            await client.call("mempool.get_info")
+    assert await client.call("blockchain.relayfee") > 0
+    estimate = await call("estimatesmartfee", 6)
+    assert await client.call("blockchain.estimatefee", 6) == estimate.get("feerate", -1)
 
 
 @pytest.mark.parametrize("wanted", ["1.3", ["1.7", "2.0"], "x", [], ["1.4"], None, 1.4, "1.4\n"])

@@ -41,7 +41,8 @@ async def get_fee_histogram(session: Session, /) -> Any:
 METHODS: Final[dict[str, Method]] = dict(
     [
         method("blockchain.estimatefee", estimatefee),
-        method("blockchain.relayfee", relayfee, before=(1, 6)),
+        # Gone from 1.6, but rust-electrum-client agrees on 1.6 and calls it all the same.
+        method("blockchain.relayfee", relayfee),
         method("mempool.get_fee_histogram", get_fee_histogram),
         method("mempool.get_info", get_info, since=(1, 6)),
     ]
