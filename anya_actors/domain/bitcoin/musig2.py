@@ -30,17 +30,30 @@ def derive(key: AggregateKey, path: Sequence[int]) -> AggregateKey:
 
     All signers must derive the same; raises `MusigError` for a hardened step, which nobody can take.
     """
-    chain_code = CHAIN_CODE
+    for tweak in path_tweaks(key, path):
+        key = key.tweak(tweak, x_only=False)
+    return key
+
+
+def path_tweaks(key: AggregateKey, path: Sequence[int]) -> tuple[bytes, ...]:
+    """The plain tweaks, one for each step, that lead from the aggregate to its child."""
+    chain_code, tweaks = CHAIN_CODE, []
     for index in path:
         if not 0 <= index < _HARDENED:
             raise MusigError("the derivation path", f"step {index} is hardened or out of range (BIP328)")
         digest = hmac.digest(chain_code, key.public_key + index.to_bytes(4, "big"), hashlib.sha512)
+        tweaks.append(digest[:32])
         key, chain_code = key.tweak(digest[:32], x_only=False), digest[32:]
-    return key
+    return tuple(tweaks)
+
+
+def taproot_tweak(internal: AggregateKey, merkle_root: bytes = b"") -> bytes:
+    """The x-only tweak that makes a taproot output key; without a root it has no scripts (BIP341, BIP86)."""
+    if len(merkle_root) not in (0, 32):
+        raise MusigError("the merkle root", f"it has {len(merkle_root)} bytes, not 32")
+    return tagged_hash("TapTweak", internal.x_only + merkle_root)
 
 
 def taproot_output_key(internal: AggregateKey, merkle_root: bytes = b"") -> AggregateKey:
-    """The aggregate tweaked as a taproot internal key; without a root it has no scripts (BIP341, BIP86)."""
-    if len(merkle_root) not in (0, 32):
-        raise MusigError("the merkle root", f"it has {len(merkle_root)} bytes, not 32")
-    return internal.tweak(tagged_hash("TapTweak", internal.x_only + merkle_root), x_only=True)
+    """The aggregate tweaked as a taproot internal key."""
+    return internal.tweak(taproot_tweak(internal, merkle_root), x_only=True)
