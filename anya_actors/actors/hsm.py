@@ -73,6 +73,90 @@ class HsmActor(DurableActor[HsmService]):
         return await self.service.enable_key(name, owner, message_id=message_id)
 
     @served
+    async def wrapping_key(self) -> bytes:
+        return await self.service.wrapping_key()
+
+    @served
+    async def import_wrapped_key(
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        blob: bytes,
+        form: str,
+        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
+        policy: KeyPolicy = NO_POLICY,
+        digest: str = "sha256",
+        *,
+        message_id: str,
+    ) -> KeyView:
+        return await self.service.import_wrapped_key(
+            name, key_type, owner, blob, form, operations, policy, digest, message_id=message_id
+        )
+
+    @served
+    async def export_key(
+        self,
+        name: str,
+        owner: str,
+        recipient_pem: bytes,
+        version: int = 0,
+        digest: str = "sha256",
+        *,
+        message_id: str,
+    ) -> bytes:
+        return await self.service.export_key(
+            name, owner, recipient_pem, version, digest, message_id=message_id
+        )
+
+    @served
+    async def rotate_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.rotate_key(name, owner, message_id=message_id)
+
+    @served
+    async def configure_key(
+        self,
+        name: str,
+        owner: str,
+        minimum_version: int,
+        minimum_encryption_version: int = 0,
+        policy: KeyPolicy = NO_POLICY,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        return await self.service.configure_key(
+            name, owner, minimum_version, minimum_encryption_version, policy, message_id=message_id
+        )
+
+    @served
+    async def trim_key(self, name: str, owner: str, first: int, *, message_id: str) -> KeyView:
+        return await self.service.trim_key(name, owner, first, message_id=message_id)
+
+    @served
+    async def delete_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.delete_key(name, owner, message_id=message_id)
+
+    @served
+    async def restore_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.restore_key(name, owner, message_id=message_id)
+
+    @served
+    async def destroy_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
+        return await self.service.destroy_key(name, owner, message_id=message_id)
+
+    @served
+    async def approve_key(self, name: str, operation: str, approver: str, *, message_id: str) -> KeyView:
+        return await self.service.approve_key(name, operation, approver, message_id=message_id)
+
+    @served
+    async def public_key_as(self, name: str, form: str, version: int = 0) -> str:
+        return await self.service.public_key_as(name, form, version)
+
+    @served
+    async def allot_nonces(self, session_id: str, key: str, version: int, count: int) -> tuple[int, int]:
+        return await self.service.allot_nonces(session_id, key, version, count)
+
+    @served
     async def open_session(self, owner: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:
         return await self.service.open_session(owner, keys, message_id=message_id)
 

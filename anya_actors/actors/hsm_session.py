@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anya_actors.actors.shell import DurableActor, served
-from anya_actors.domain.keys.operations import KeyPath, MusigRound, SignRequest
+from anya_actors.domain.keys.operations import Answer, KeyPath, MusigRound, Refusal, Request, SignRequest
 from anya_actors.services.hsm_session import HsmSessionService
 
 
@@ -33,6 +33,18 @@ class HsmSessionActor(DurableActor[HsmSessionService]):
     @served
     async def sign_many(self, requests: tuple[SignRequest, ...]) -> tuple[bytes, ...]:
         return await self.service.sign_many(requests)
+
+    @served
+    async def perform(self, requests: tuple[Request, ...]) -> tuple[Answer, ...]:
+        return await self.service.perform(requests)
+
+    @served
+    async def perform_each(self, requests: tuple[Request, ...]) -> tuple[Answer | Refusal, ...]:
+        return await self.service.perform_each(requests)
+
+    @served
+    async def forget_key(self, key: str) -> None:
+        await self.service.forget_key(key)
 
     @served
     async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:

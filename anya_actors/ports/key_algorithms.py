@@ -8,29 +8,73 @@ from typing import Protocol, runtime_checkable
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.musig2 import Session
 from anya_actors.domain.keys.musig2_signing import SecretNonce
-from anya_actors.domain.keys.operations import KeyPath, SignRequest
+from anya_actors.domain.keys.operations import KeyPath, SignRequest, StretchRequest
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 
 
-class SigningKey(Protocol):
-    """A private key ready for use. Its repr shows nothing."""
+class PrivateKey(Protocol):
+    """A private or secret key ready for use. Its repr shows nothing."""
 
     @property
     def public_key(self) -> bytes:
-        """As `KeyAlgorithms.public_key`."""
-
-    def sign(self, message: bytes, algorithm: str) -> bytes:
-        """Sign a message (Ed25519) or a 32-byte digest (ECDSA, BIP340).
-
-        Returns DER with low S (ECDSA, nonce by RFC 6979) or 64 bytes. Raises `InvalidInputError`.
-        """
+        """SEC1 compressed, 32 raw bytes, SubjectPublicKeyInfo (RSA), or nothing (secret keys)."""
 
     def wipe(self) -> None:
-        """Forget the private half, as far as the library behind allows; signing ends."""
+        """Forget the private half, as far as the library behind allows; its use ends."""
 
 
-class BitcoinKey(SigningKey, Protocol):
+@runtime_checkable
+class SigningKey(PrivateKey, Protocol):
+    """A private key that signs."""
+
+    def sign(self, message: bytes, algorithm: str) -> bytes:
+        """Sign a message, or a 32-byte digest (ECDSA and BIP340 on secp256k1).
+
+        Returns DER with low S (ECDSA, nonce by RFC 6979) or what the algorithm says. Raises
+        `InvalidInputError`.
+        """
+
+
+@runtime_checkable
+class CipherKey(PrivateKey, Protocol):
+    """A key that encrypts and decrypts."""
+
+    def encrypt(self, plaintext: bytes, algorithm: str, associated_data: bytes, nonce: bytes) -> bytes:
+        """Encrypt; AEADs put the nonce of 12 bytes in front, RSA uses none."""
+
+    def decrypt(self, ciphertext: bytes, algorithm: str, associated_data: bytes) -> bytes:
+        """The plaintext. Raises `InvalidCiphertextError`."""
+
+
+@runtime_checkable
+class MacKey(PrivateKey, Protocol):
+    """A key that authenticates messages."""
+
+    def mac(self, message: bytes, algorithm: str) -> bytes:
+        """The whole code."""
+
+    def verify_mac(self, message: bytes, mac: bytes, algorithm: str) -> None:
+        """Return if the code holds; raise `InvalidSignatureError`."""
+
+
+@runtime_checkable
+class AgreeingKey(PrivateKey, Protocol):
+    """A key that agrees on a secret with another."""
+
+    def agree(self, public_key: bytes, algorithm: str) -> bytes:
+        """The shared secret; ``public_key`` is in our own form. Raises `InvalidInputError`."""
+
+
+@runtime_checkable
+class StretchingKey(PrivateKey, Protocol):
+    """A secret that bytes are derived from."""
+
+    def stretch(self, request: StretchRequest) -> bytes:
+        """What the request wants. Raises `InvalidInputError`."""
+
+
+class BitcoinKey(SigningKey, AgreeingKey, Protocol):
     """A private key of secp256k1."""
 
     def sign_taproot(self, message: bytes, merkle_root: bytes) -> bytes:
@@ -77,7 +121,7 @@ class KeyAlgorithms(Protocol):
     """Every key type of the platform."""
 
     def generate(self, key_type: str) -> Secret:
-        """A new private key, uniform over the valid ones: 32 bytes, or a BIP32 node of 73."""
+        """A new private key, uniform over the valid ones: 32 bytes, a BIP32 node of 73, PKCS#8 (RSA)."""
 
     def read(self, key_type: str, material: KeyMaterial) -> Secret:
         """A private key from outside, as `generate` would give it. Raises `InvalidInputError`."""
@@ -85,7 +129,28 @@ class KeyAlgorithms(Protocol):
     def load(self, key_type: str, private_key: Secret) -> SigningKey:
         """Make a private key ready for signing. Raises `InvalidInputError` if it is out of range."""
 
+    def load_any(self, key_type: str, private_key: Secret) -> PrivateKey:
+        """Make a private or secret key of any type ready for use. Raises `InvalidInputError`."""
+
     def verify(
         self, key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str
     ) -> None:
         """Return if ``signature`` holds; raise `InvalidSignatureError` or `InvalidInputError`."""
+
+    def read_public_key(self, key_type: str, data: bytes) -> bytes:
+        """A public key from SubjectPublicKeyInfo (DER, PEM), JWK, SEC1 or raw bytes, in our own form.
+
+        Raises `InvalidInputError`.
+        """
+
+    def write_public_key(self, key_type: str, public_key: bytes, form: str) -> bytes:
+        """A public key of our own form as ``pem``, ``jwk``, ``sec1``, ``spki`` or ``raw``."""
+
+    def wrap_to(self, recipient_pem: bytes, private_key: Secret, digest: str) -> bytes:
+        """A private key for the holder of an RSA key: RSA-OAEP and AES-KWP. Raises `InvalidInputError`."""
+
+    def unwrap_with(self, wrapping_key: Secret, blob: bytes, digest: str) -> Secret:
+        """What was wrapped to our RSA key (PKCS#8). Raises `InvalidCiphertextError`."""
+
+    def write(self, key_type: str, private_key: Secret) -> Secret:
+        """A private key as others read it: PKCS#8 DER, or the raw bytes of a secret key or BIP32 node."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from anya_actors.adapters.actors.signer import RemoteSigner
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
@@ -15,6 +15,8 @@ from anya_actors.adapters.sealing.argon2 import Argon2Kdf
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.hsm.root import KdfParameters
+from anya_actors.domain.keys.algorithms import RSA_BITS
+from anya_actors.domain.keys.secret import Secret
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
@@ -26,6 +28,20 @@ from anya_actors.testing.local_actors import LocalActors
 
 CHEAP: Final = KdfParameters(memory_kib=32, iterations=1, lanes=1)
 """For tests only: a passphrase under this is found in no time."""
+
+
+class OneRsaKey(LibraryKeyAlgorithms):
+    """For tests only: each size of RSA key is drawn once in a process, for that may take seconds."""
+
+    _drawn: ClassVar[dict[str, bytes]] = {}
+
+    def generate(self, key_type: str) -> Secret:
+        """A private key; of an RSA type, the one and only."""
+        if key_type not in RSA_BITS:
+            return super().generate(key_type)
+        if key_type not in self._drawn:
+            self._drawn[key_type] = super().generate(key_type).reveal()
+        return Secret(self._drawn[key_type])
 
 
 class LocalHsm:
@@ -50,7 +66,7 @@ class LocalHsm:
         self.randomness = randomness or SystemRandomness()
         self.passphrase = passphrase
         self.settings = settings or HsmSettings(kdf=CHEAP)
-        self.algorithms = LibraryKeyAlgorithms(self.randomness)
+        self.algorithms = OneRsaKey(self.randomness)
         self.guard = RecordingGuard()
         self.actors = LocalActors(kinds={"hsm-session": self.session})
         self._alive: list[HsmService | HsmSessionService] = []

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from anya_actors.adapters.keys import bip32, ed25519, secp256k1, written
+from anya_actors.adapters.keys import (
+    bip32,
+    ed25519,
+    p256,
+    public_forms,
+    rsa,
+    secp256k1,
+    symmetric,
+    wrapping,
+    written,
+    x25519,
+)
 from anya_actors.domain.hsm.material import KeyMaterial
-from anya_actors.domain.keys.algorithms import check_key_type
+from anya_actors.domain.keys.algorithms import RSA_BITS, check_algorithm, check_key_type
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
-from anya_actors.ports.key_algorithms import SigningKey
+from anya_actors.ports.key_algorithms import PrivateKey, SigningKey
 from anya_actors.ports.randomness import Randomness
+
+_SECP256K1 = (secp256k1.KEY_TYPE, bip32.KEY_TYPE)
 
 
 class LibraryKeyAlgorithms:
-    """secp256k1 and BIP32 by libsecp256k1, Ed25519 by OpenSSL.
+    """secp256k1 and BIP32 by libsecp256k1, everything else by OpenSSL.
 
-    Keys are drawn from ``randomness``. BIP340 signatures use it for their auxiliary data unless
-    ``deterministic``, which is for tests and for signers that must repeat themselves.
+    Keys are drawn from ``randomness``, but for RSA's, which OpenSSL draws. BIP340 signatures use it
+    for their auxiliary data unless ``deterministic``, which is for tests and for signers that must
+    repeat themselves.
     """
 
     def __init__(self, randomness: Randomness, *, deterministic: bool = False) -> None:
@@ -23,40 +37,89 @@ class LibraryKeyAlgorithms:
         self._auxiliary = None if deterministic else randomness
 
     def generate(self, key_type: str) -> Secret:
-        """A new private key: 32 bytes, or a BIP32 node of 73."""
+        """A new private key: 32 bytes, a BIP32 node of 73, or PKCS#8 (RSA)."""
         check_key_type(key_type)
         if key_type == bip32.KEY_TYPE:
             return bip32.generate(self._randomness)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.generate(self._randomness)
-        return ed25519.generate(self._randomness)
+        if key_type == p256.KEY_TYPE:
+            return p256.generate(self._randomness)
+        if key_type in RSA_BITS:
+            return rsa.generate(key_type)
+        # Ed25519's and X25519's seeds, and secret keys, are any bytes; HMAC's as long as its hash.
+        return Secret(self._randomness.token_bytes({"hmac-sha384": 48, "hmac-sha512": 64}.get(key_type, 32)))
 
     def read(self, key_type: str, material: KeyMaterial) -> Secret:
         """A private key from outside; raises `InvalidInputError` for one that cannot be."""
         check_key_type(key_type)
         if key_type == bip32.KEY_TYPE:
             return written.read_bip32(material)
-        if material.form != "raw":
-            raise InvalidInputError("form", f"a {key_type} key is imported as its raw bytes")
-        private_key = Secret(material.data)
-        self.load(key_type, private_key).wipe()
+        private_key = written.read_private_key(key_type, material)
+        self.load_any(key_type, private_key).wipe()
         return private_key
 
     def load(self, key_type: str, private_key: Secret) -> SigningKey:
         """Make a private key ready for signing."""
+        key = self.load_any(key_type, private_key)
+        if not isinstance(key, SigningKey):
+            raise InvalidInputError("key", f"a {key_type} key cannot sign")
+        return key
+
+    def load_any(self, key_type: str, private_key: Secret) -> PrivateKey:
+        """Make a private key of any type ready for use."""
         check_key_type(key_type)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.Secp256k1SigningKey(private_key, self._auxiliary)
         if key_type == bip32.KEY_TYPE:
             return bip32.Bip32Key(private_key, self._auxiliary)
-        return ed25519.Ed25519SigningKey(private_key)
+        if key_type == ed25519.KEY_TYPE:
+            return ed25519.Ed25519SigningKey(private_key)
+        if key_type == x25519.KEY_TYPE:
+            return x25519.X25519Key(private_key)
+        if key_type == p256.KEY_TYPE:
+            return p256.P256Key(private_key)
+        if key_type in RSA_BITS:
+            return rsa.RsaKey(key_type, private_key)
+        if key_type in symmetric.CIPHERS:
+            return symmetric.CipherKey(key_type, private_key)
+        if key_type == "secret":
+            return symmetric.SecretKey(private_key)
+        return symmetric.MacKey(key_type, private_key)
 
     def verify(
         self, key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str
     ) -> None:
         """Return if ``signature`` holds; raise `InvalidSignatureError` or `InvalidInputError`."""
         check_key_type(key_type)
-        if key_type in (secp256k1.KEY_TYPE, bip32.KEY_TYPE):
+        check_algorithm(key_type, algorithm, "verify")
+        if key_type in _SECP256K1:
             secp256k1.verify(public_key, message, signature, algorithm)
-        else:
+        elif key_type == ed25519.KEY_TYPE:
             ed25519.verify(public_key, message, signature, algorithm)
+        elif key_type == p256.KEY_TYPE:
+            p256.verify(public_key, message, signature, algorithm)
+        else:
+            rsa.verify(key_type, public_key, message, signature, algorithm)
+
+    def read_public_key(self, key_type: str, data: bytes) -> bytes:
+        """A public key from SubjectPublicKeyInfo (DER or PEM), a JWK, SEC1 or raw bytes, in our own form."""
+        check_key_type(key_type)
+        return public_forms.read(key_type, data)
+
+    def write_public_key(self, key_type: str, public_key: bytes, form: str) -> bytes:
+        """A public key of our own form as ``pem``, ``jwk``, ``sec1``, ``spki`` or ``raw``."""
+        check_key_type(key_type)
+        return public_forms.write(key_type, public_key, form)
+
+    def wrap_to(self, recipient_pem: bytes, private_key: Secret, digest: str) -> bytes:
+        """A private key for the holder of an RSA key: RSA-OAEP and AES-KWP."""
+        return wrapping.wrap_to(recipient_pem, private_key, self._randomness, digest)
+
+    def unwrap_with(self, wrapping_key: Secret, blob: bytes, digest: str) -> Secret:
+        """What was wrapped to our RSA key."""
+        return wrapping.unwrap_with(wrapping_key, blob, digest)
+
+    def write(self, key_type: str, private_key: Secret) -> Secret:
+        """A private key as others read it."""
+        return written.write_private_key(key_type, private_key)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from coincurve import PublicKey, PublicKeyXOnly
+from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact, signature_normalize
 
 from anya_actors.domain.keys.algorithms import InvalidSignatureError, check_algorithm, check_message
 from anya_actors.domain.keys.curve import (
@@ -15,6 +17,7 @@ from anya_actors.domain.keys.curve import (
     Point,
     add_to_secret,
     negate_secret,
+    recovery_id,
     shared_point,
     sign_ecdsa,
     sign_schnorr,
@@ -59,12 +62,26 @@ class Secp256k1SigningKey:
         yield self
 
     def sign(self, message: bytes, algorithm: str) -> bytes:
-        """ECDSA: DER, low S, RFC 6979. BIP340: 64 bytes. ``message`` is the 32 bytes to sign."""
+        """ECDSA: DER, low S, RFC 6979. BIP340: 64 bytes. ``message`` is the 32 bytes to sign.
+
+        Recoverable: 64 bytes and the recovery id. ``…-sha256`` hash the message first.
+        """
         check_algorithm(KEY_TYPE, algorithm)
         check_message(algorithm, message)
-        if algorithm == "ecdsa-secp256k1":
-            return sign_ecdsa(self._private(), message)
-        return self._sign_schnorr(self._private(), message)
+        if algorithm == "schnorr-bip340":
+            return self._sign_schnorr(self._private(), message)
+        digest = hashlib.sha256(message).digest() if "-sha256" in algorithm else message
+        signature = sign_ecdsa(self._private(), digest)
+        if algorithm in ("ecdsa-secp256k1", "ecdsa-secp256k1-sha256"):
+            return signature
+        compact, number = recovery_id(self._public_key, digest, signature)
+        return compact if algorithm.endswith("-p1363") else compact + bytes((number,))
+
+    def agree(self, public_key: bytes, algorithm: str) -> bytes:
+        """The shared point's x coordinate (32 bytes), or the whole point (33 bytes)."""
+        check_algorithm(KEY_TYPE, algorithm, "agree")
+        point = self.shared_point(public_key)
+        return point if algorithm == "point-secp256k1" else point[1:]
 
     def sign_taproot(self, message: bytes, merkle_root: bytes) -> bytes:
         """BIP340 by the key tweaked for a taproot output (BIP341, taproot_tweak_seckey)."""
@@ -125,19 +142,41 @@ def generate(randomness: Randomness) -> Secret:
 def verify(public_key: bytes, message: bytes, signature: bytes, algorithm: str) -> None:
     """Return if the signature holds; raise `InvalidSignatureError` or `InvalidInputError`.
 
-    ``public_key`` is SEC1 (33 or 65 bytes), for BIP340 also x-only (32). ECDSA refuses a high S.
+    ``public_key`` is SEC1 (33 or 65 bytes), for BIP340 also x-only (32). ``ecdsa-secp256k1`` and the
+    recoverable form refuse a high S, as Bitcoin does; ``…-sha256`` take either, as X9.62 and JOSE do.
     BIP340 takes a message of any length.
     """
     check_algorithm(KEY_TYPE, algorithm)
-    if algorithm == "ecdsa-secp256k1":
-        check_message(algorithm, message)
-        point = _point(public_key)
-        holds = _holds(lambda: point.verify(signature, message, hasher=None))
-    else:
+    if algorithm == "schnorr-bip340":
         x_only = _x_only(public_key)
         holds = _holds(lambda: x_only.verify(signature, message))
+    else:
+        check_message(algorithm, message)
+        point = _point(public_key)
+        digest = hashlib.sha256(message).digest() if "-sha256" in algorithm else message
+        holds = _holds(lambda: _ecdsa_holds(point, digest, signature, algorithm))
     if not holds:
         raise InvalidSignatureError(algorithm)
+
+
+def _ecdsa_holds(point: PublicKey, digest: bytes, signature: bytes, algorithm: str) -> bool:
+    if algorithm == "ecdsa-secp256k1":
+        return point.verify(signature, digest, hasher=None)
+    if algorithm == "ecdsa-secp256k1-recoverable":
+        if len(signature) != 65 or signature[64] > 3:
+            return False
+        der = cdata_to_der(deserialize_compact(signature[:64]))
+        found = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+        return found == point and point.verify(der, digest, hasher=None)
+    if algorithm.endswith("-p1363"):
+        if len(signature) != 64:
+            return False
+        parsed = deserialize_compact(signature)
+    else:
+        parsed = der_to_cdata(signature)
+        if cdata_to_der(parsed) != signature:
+            return False  # libsecp256k1 reads numbers out of range as zero, and pads that DER forbids
+    return point.verify(cdata_to_der(signature_normalize(parsed)[1]), digest, hasher=None)
 
 
 def _holds(check: Callable[[], bool]) -> bool:

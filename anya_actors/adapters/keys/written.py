@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from typing import Final
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
 
 from anya_actors.adapters.keys import bip32
 from anya_actors.domain.hsm.material import KeyMaterial
+from anya_actors.domain.keys.algorithms import RSA_BITS
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 
 _WORD_COUNTS: Final = (12, 15, 18, 21, 24)
 _ROUNDS: Final = 2048
+_CURVES: Final = {"p256": "secp256r1", "secp256k1": "secp256k1"}
 
 
 def read_bip32(material: KeyMaterial) -> Secret:
@@ -28,6 +42,41 @@ def read_bip32(material: KeyMaterial) -> Secret:
             with Secret(material.data) as text:
                 return bip32.from_extended_private_key(text)
     raise InvalidInputError("form", "a bip32 key is a seed, a mnemonic or an extended private key")
+
+
+def read_private_key(key_type: str, material: KeyMaterial) -> Secret:
+    """The bytes that stand for a key: ``raw``, or out of PKCS#8 (DER or PEM)."""
+    if material.form == "raw":
+        return Secret(material.data)
+    if material.form != "pkcs8":
+        raise InvalidInputError("form", f"a {key_type} key is imported as its raw bytes, or as PKCS#8")
+    try:
+        load = load_pem_private_key if material.data.startswith(b"-----") else load_der_private_key
+        key = load(material.data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidInputError("private_key", "it is not PKCS#8") from None
+    if key_type in RSA_BITS and isinstance(key, rsa.RSAPrivateKey):
+        return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == _CURVES.get(key_type):
+        return Secret(key.private_numbers().private_value.to_bytes(32, "big"))
+    if (key_type == "ed25519" and isinstance(key, Ed25519PrivateKey)) or (
+        key_type == "x25519" and isinstance(key, X25519PrivateKey)
+    ):
+        return Secret(key.private_bytes_raw())
+    raise InvalidInputError("private_key", f"it is not a key of type {key_type}")
+
+
+def write_private_key(key_type: str, private_key: Secret) -> Secret:
+    """PKCS#8 DER of a key that has a public half (RSA's is that already); else its bytes."""
+    loaders = {"ed25519": Ed25519PrivateKey.from_private_bytes, "x25519": X25519PrivateKey.from_private_bytes}
+    curves: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "secp256k1": ec.SECP256K1()}
+    if key_type in curves:
+        key: Any = ec.derive_private_key(int.from_bytes(private_key.buffer, "big"), curves[key_type])
+    elif key_type in loaders:
+        key = loaders[key_type](private_key.reveal())
+    else:
+        return Secret(bytearray(private_key.buffer))
+    return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def seed_of_mnemonic(mnemonic: bytes, passphrase: bytes) -> Secret:

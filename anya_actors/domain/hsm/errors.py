@@ -121,3 +121,48 @@ class NonceLostError(AnyaError):
 
     def __init__(self, public_nonce: str, key: str) -> None:
         super().__init__(public_nonce, key)
+
+
+class KeyExhaustedError(AnyaError):
+    """One version of the key has encrypted as often as it may."""
+
+    code = "key-exhausted"
+    message = "version {1} of key {0} has made the {2} encryptions that it may make"
+    remedy = "Rotate the key: the new version encrypts, the old ones still decrypt."
+
+    def __init__(self, key: str, version: int, limit: int) -> None:
+        super().__init__(key, version, limit)
+
+
+class KeyRateError(AnyaError):
+    """The key's policy bounds its operations in a second, and they are made."""
+
+    code = "key-rate"
+    message = "key {} acts at most {} times in a second"
+    remedy = "Ask again in a second."
+
+    def __init__(self, key: str, rate_per_s: int, retry_after_s: int = 1) -> None:
+        super().__init__(key, rate_per_s, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class ApprovalNeededError(AnyaError):
+    """The key's policy wants more approvals for this."""
+
+    code = "approval-needed"
+    message = "to {1} key {0} takes {2} more approvals"
+    remedy = "Let the key's approvers approve it; an approval holds for an hour."
+
+    def __init__(self, key: str, operation: str, missing: int) -> None:
+        super().__init__(key, operation, missing)
+
+
+class WaitingPeriodError(AnyaError):
+    """A deleted key can be restored until its waiting period is over, and not be destroyed before."""
+
+    code = "waiting-period"
+    message = "key {} is destroyed at {} (Unix milliseconds) at the earliest"
+    remedy = "Wait, or restore it."
+
+    def __init__(self, key: str, destroy_unix_ms: int) -> None:
+        super().__init__(key, destroy_unix_ms)

@@ -11,6 +11,7 @@ import msgspec
 
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
+from anya_actors.domain.hsm.key_life import LIFE, NoncesReserved, step_life
 from anya_actors.domain.hsm.records import (
     RecordAudit,
     SecurityAlertRaised,
@@ -27,7 +28,7 @@ from anya_actors.domain.hsm.sessions import (
     session_view,
     step_sessions,
 )
-from anya_actors.domain.hsm.slots import KeySlot, key_view, step_slot
+from anya_actors.domain.hsm.slots import KeySlot, find_version, key_view, step_slot
 from anya_actors.domain.hsm.views import KeyView, SessionView
 from anya_actors.domain.machine import Command, Event, Step, SystemEvent
 
@@ -44,7 +45,14 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """The answer of a change that has nothing to tell."""
 
 
-Reply = KeyView | SessionView | Grant | Done
+class Allotted(msgspec.Struct, frozen=True, tag=True):
+    """The encryptions that a session may make: numbers from ``first`` to before ``end``."""
+
+    first: int
+    end: int
+
+
+Reply = Allotted | KeyView | SessionView | Grant | Done
 
 STATE: Final[Schema[Record]] = Schema("HSM record", Record)
 REPLY: Final[Schema[Reply]] = Schema("HSM reply", Reply)
@@ -77,7 +85,7 @@ def step(record: Record, event: Event) -> Step[Record]:
         case Root():
             outcome = step_root(record, event)
         case KeySlot():
-            outcome = step_slot(record, event)
+            outcome = step_life(record, event) if isinstance(event, LIFE) else step_slot(record, event)
         case SessionTable():
             outcome = step_sessions(record, event)
         case Issuer():
@@ -90,6 +98,9 @@ def step(record: Record, event: Event) -> Step[Record]:
 def answer(record: Record, event: Event) -> Reply:
     """What a call that led to ``record`` returns, and returns again when repeated."""
     match record, event:
+        case KeySlot(), NoncesReserved():
+            made = find_version(record, event.version).encryptions
+            return Allotted(made - event.count, made)
         case KeySlot(), _:
             return key_view(record)
         case SessionTable(), SessionOpened():

@@ -9,7 +9,7 @@ import msgspec
 from anya_actors.domain.keys.secret import Secret, SecretCopyError
 from anya_actors.domain.machine import InvalidInputError
 
-MaterialForm = Literal["raw", "seed", "mnemonic", "extended-private-key"]
+MaterialForm = Literal["raw", "pkcs8", "seed", "mnemonic", "extended-private-key"]
 
 MAX_BYTES: Final = 16 * 1024
 
@@ -17,8 +17,9 @@ MAX_BYTES: Final = 16 * 1024
 class KeyMaterial(msgspec.Struct, frozen=True):
     """A private key in one of its written forms.
 
-    ``raw`` are the bytes themselves; for a BIP32 key there are its ``seed``, its ``mnemonic``
-    (BIP39, with a ``passphrase`` or none) or an ``extended-private-key`` (``xprv…``), as UTF-8.
+    ``raw`` are the bytes themselves, ``pkcs8`` is RFC 5208 in DER or PEM. For a BIP32 key there are
+    its ``seed``, its ``mnemonic`` (BIP39, with a ``passphrase`` or none) and an
+    ``extended-private-key`` (``xprv…``), as UTF-8.
     """
 
     form: str

@@ -21,6 +21,7 @@ class ParcelKey(msgspec.Struct, frozen=True):
     public_key: bytes
     private_key: bytes
     policy: KeyPolicy = NO_POLICY
+    encrypts: bool = True  # False for a version that only decrypts and verifies
 
     def __repr__(self) -> str:
         return f"ParcelKey({self.name!r}, version={self.version})"

@@ -7,16 +7,40 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.hsm.errors import OperationRefusedError
-from anya_actors.domain.keys.operations import HARDENED, KeyPath, check_path
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.keys.algorithms import AEADS
+from anya_actors.domain.keys.operations import HARDENED, PERMISSION_OF, KeyPath, check_path
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 
 MAX_PATHS: Final = 64
+MAX_APPROVERS: Final = 16
+MAX_WAIT_S: Final = 366 * 24 * 3600
+# NIST SP 800-38D, 8.3: with random nonces of 96 bits, one key encrypts at most 2^32 times.
+MAX_ENCRYPTIONS: Final = 2**32
+GUARDED: Final = ("destroy", "delete", "export", "rotate", "configure")
+"""What of a key's life can be made to need approvals."""
 
 
 class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Bounds of one key. ``paths``: a ``bip32`` key acts at these paths and below; none means everywhere."""
+    """Bounds of one key; what is left out does not bind it.
+
+    ``paths``: a ``bip32`` key acts at these paths and below. ``exportable``: it may leave, wrapped.
+    ``expires_unix_ms``: it acts until then. ``rate_per_s``: so many operations in any second.
+    ``encryption_limit``: so many encryptions by one version, then it must be rotated.
+    ``counter_nonces``: an AEAD counts its nonces instead of drawing them. ``deletion_wait_s``: so long a
+    deleted key can be restored. ``guarded`` names operations of its life that take ``approvals_needed``
+    of its ``approvers``.
+    """
 
     paths: tuple[KeyPath, ...] = ()
+    exportable: bool = False
+    expires_unix_ms: int = 0
+    rate_per_s: int = 0
+    encryption_limit: int = MAX_ENCRYPTIONS
+    counter_nonces: bool = False
+    deletion_wait_s: int = 7 * 24 * 3600
+    guarded: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+    approvals_needed: int = 0
 
 
 NO_POLICY: Final = KeyPolicy()
@@ -30,6 +54,31 @@ def check_policy(policy: KeyPolicy, key_type: str) -> None:
         raise InvalidInputError("paths", f"at most {MAX_PATHS}")
     for path in policy.paths:
         check_path(path)
+    if policy.counter_nonces and key_type not in AEADS:
+        raise InvalidInputError("counter_nonces", "only an AEAD has nonces")
+    if not 1 <= policy.encryption_limit <= MAX_ENCRYPTIONS:
+        raise InvalidInputError("encryption_limit", f"choose 1 to {MAX_ENCRYPTIONS}")
+    if not 0 <= policy.deletion_wait_s <= MAX_WAIT_S or policy.rate_per_s < 0 or policy.expires_unix_ms < 0:
+        raise InvalidInputError("policy", "times and rates are not negative, and a key waits a year at most")
+    _check_guard(policy)
+
+
+def _check_guard(policy: KeyPolicy) -> None:
+    unknown = set(policy.guarded) - set(GUARDED)
+    if unknown & set(PERMISSION_OF):
+        raise NotSupportedError("approval of single operations", f"choose from {', '.join(GUARDED)}")
+    if unknown:
+        raise InvalidInputError("guarded", f"choose from {', '.join(GUARDED)}")
+    if len(set(policy.approvers)) != len(policy.approvers) or len(policy.approvers) > MAX_APPROVERS:
+        raise InvalidInputError("approvers", f"name up to {MAX_APPROVERS}, each once")
+    if bool(policy.guarded) != (1 <= policy.approvals_needed <= len(policy.approvers)):
+        raise InvalidInputError("approvals_needed", "a guard takes 1 to all of its approvers")
+
+
+def check_not_expired(policy: KeyPolicy, key: str, now_unix_ms: int) -> None:
+    """Raise `OperationRefusedError` once the key's time is over."""
+    if policy.expires_unix_ms and now_unix_ms >= policy.expires_unix_ms:
+        raise OperationRefusedError(key, "be used after it expired")
 
 
 def check_path_allowed(policy: KeyPolicy, key: str, path: KeyPath) -> None:

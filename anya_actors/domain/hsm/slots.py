@@ -13,12 +13,12 @@ from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import KeyExistsError, OperationRefusedError, UnknownKeyError
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy, check_policy, path_text
 from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
-from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.hsm.views import KeyView, VersionView
 from anya_actors.domain.keys.algorithms import check_key_type
 from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
 
-OPERATIONS: Final = ("derive", "sign", "verify")
-"""What a key can be allowed to do; ``derive`` is agreeing on a secret with another key."""
+OPERATIONS: Final = ("decrypt", "derive", "encrypt", "sign", "verify")
+"""What a key can be allowed to do. A MAC is signed and verified; ``derive`` makes secrets."""
 DEFAULT_OPERATIONS: Final = ("sign", "verify")
 PLATFORM_OWNER: Final = "hsm"
 """Owner of the keys that the HSM uses for itself; no session is ever opened for one."""
@@ -37,6 +37,8 @@ class SlotPhase(enum.Enum):
     EMPTY = "empty"
     ENABLED = "enabled"
     DISABLED = "disabled"
+    DELETED = "deleted"  # can be restored until its time is over
+    DESTROYED = "destroyed"  # its private halves are gone; the name stays taken
 
 
 class KeyVersion(msgspec.Struct, frozen=True):
@@ -47,10 +49,23 @@ class KeyVersion(msgspec.Struct, frozen=True):
     wrapped: bytes
     kek_version: int
     created_unix_ms: int
+    encryptions: int = 0  # nonces given out: none of them is given out again
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """One approver's word for one operation of a key's life."""
+
+    operation: str
+    approver: str
+    at_unix_ms: int
 
 
 class KeySlot(msgspec.Struct, frozen=True, tag=True):
-    """A key slot as stored. Versions are in order; the last one signs."""
+    """A key slot as stored. Versions are in order; the last one signs.
+
+    What is older than ``minimum_version`` is used for nothing; ``minimum_encryption_version`` is 0
+    for the newest alone. ``destroy_unix_ms`` is when a deleted key may be destroyed.
+    """
 
     name: str
     phase: SlotPhase = SlotPhase.EMPTY
@@ -59,6 +74,10 @@ class KeySlot(msgspec.Struct, frozen=True, tag=True):
     operations: tuple[str, ...] = ()
     versions: tuple[KeyVersion, ...] = ()
     policy: KeyPolicy = NO_POLICY
+    minimum_version: int = 1
+    minimum_encryption_version: int = 0
+    destroy_unix_ms: int = 0
+    approvals: tuple[Approval, ...] = ()
 
 
 class KeyPlan(msgspec.Struct, frozen=True):
@@ -132,6 +151,12 @@ TRANSITIONS: Final[Mapping[tuple[SlotPhase, type[Event]], Callable[[KeySlot, Any
     (SlotPhase.EMPTY, KeyCreated): _empty_enabled,
     (SlotPhase.ENABLED, KeyCreated): _taken,
     (SlotPhase.DISABLED, KeyCreated): _taken,
+    (SlotPhase.DELETED, KeyCreated): _taken,
+    (SlotPhase.DESTROYED, KeyCreated): _taken,
+    (SlotPhase.DELETED, KeyDisabled): _absent,
+    (SlotPhase.DESTROYED, KeyDisabled): _absent,
+    (SlotPhase.DELETED, KeyEnabled): _absent,
+    (SlotPhase.DESTROYED, KeyEnabled): _absent,
     (SlotPhase.EMPTY, KeyDisabled): _absent,
     (SlotPhase.ENABLED, KeyDisabled): _enabled_disabled,
     (SlotPhase.DISABLED, KeyDisabled): _unchanged,
@@ -176,12 +201,21 @@ def check_use(slot: KeySlot, owner: str, operation: str | None = None) -> None:
 
     A key of another owner is answered like a key that does not exist.
     """
-    if slot.phase is SlotPhase.EMPTY or slot.owner != owner:
+    if slot.phase not in (SlotPhase.ENABLED, SlotPhase.DISABLED) or slot.owner != owner:
         raise UnknownKeyError(slot.name)
     if slot.phase is SlotPhase.DISABLED:
         raise OperationRefusedError(slot.name, "be used while it is disabled")
     if operation is not None and operation not in slot.operations:
         raise OperationRefusedError(slot.name, operation)
+
+
+def find_version(slot: KeySlot, version: int) -> KeyVersion:
+    """A version that may be used, 0 for the newest; raise `InvalidInputError`."""
+    wanted = version or slot.versions[-1].version
+    for each in slot.versions:
+        if each.version == wanted >= slot.minimum_version:
+            return each
+    raise InvalidInputError("version", f"version {version} of key {slot.name} may not be used")
 
 
 def key_view(slot: KeySlot) -> KeyView:
@@ -197,6 +231,15 @@ def key_view(slot: KeySlot) -> KeyView:
         created_unix_ms=slot.versions[0].created_unix_ms,
         enabled=slot.phase is SlotPhase.ENABLED,
         paths=tuple(path_text(path) for path in slot.policy.paths),
+        state=slot.phase.value,
+        minimum_version=slot.minimum_version,
+        minimum_encryption_version=slot.minimum_encryption_version,
+        versions=tuple(
+            VersionView(each.version, each.public_key.hex(), each.created_unix_ms) for each in slot.versions
+        ),
+        exportable=slot.policy.exportable,
+        expires_unix_ms=slot.policy.expires_unix_ms,
+        destroy_unix_ms=slot.destroy_unix_ms,
     )
 
 

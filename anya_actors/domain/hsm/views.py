@@ -5,6 +5,14 @@ from __future__ import annotations
 import msgspec
 
 
+class VersionView(msgspec.Struct, frozen=True):
+    """One generation of a key, public part only."""
+
+    version: int
+    public_key: str
+    created_unix_ms: int
+
+
 class KeyView(msgspec.Struct, frozen=True, tag=True):
     """A key without its private half. ``public_key`` is hex: 33 bytes SEC1 compressed, or 32 Ed25519.
 
@@ -20,6 +28,13 @@ class KeyView(msgspec.Struct, frozen=True, tag=True):
     created_unix_ms: int
     enabled: bool = True
     paths: tuple[str, ...] = ()
+    state: str = "enabled"
+    minimum_version: int = 1
+    minimum_encryption_version: int = 0
+    versions: tuple[VersionView, ...] = ()
+    exportable: bool = False
+    expires_unix_ms: int = 0
+    destroy_unix_ms: int = 0
 
 
 class SessionView(msgspec.Struct, frozen=True, tag=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,6 +28,152 @@ class SignRequest(msgspec.Struct, frozen=True, tag=True):
     algorithm: str
     path: KeyPath = ()
     taproot_merkle_root: bytes | None = None
+    version: int = 0
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, tag=True):
+    """Whether ``signature`` is one of ``message`` by ``key``. ``version`` 0 is the newest."""
+
+    key: str
+    message: bytes
+    signature: bytes
+    algorithm: str
+    path: KeyPath = ()
+    version: int = 0
+
+
+class EncryptRequest(msgspec.Struct, frozen=True, tag=True):
+    """Encryption; ``associated_data`` is authenticated and not hidden; for RSA it is OAEP's label."""
+
+    key: str
+    plaintext: bytes
+    algorithm: str
+    associated_data: bytes = b""
+    version: int = 0
+
+    def __repr__(self) -> str:
+        return f"EncryptRequest({self.key!r}, {len(self.plaintext)} bytes, {self.algorithm!r})"
+
+
+class DecryptRequest(msgspec.Struct, frozen=True, tag=True):
+    """Decryption of what `EncryptRequest` gave under that version of the key."""
+
+    key: str
+    ciphertext: bytes
+    algorithm: str
+    associated_data: bytes = b""
+    version: int = 0
+
+
+class MacRequest(msgspec.Struct, frozen=True, tag=True):
+    """A message authentication code."""
+
+    key: str
+    message: bytes
+    algorithm: str
+    version: int = 0
+
+
+class VerifyMacRequest(msgspec.Struct, frozen=True, tag=True):
+    """Whether ``mac`` is the whole code of ``message``."""
+
+    key: str
+    message: bytes
+    mac: bytes
+    algorithm: str
+    version: int = 0
+
+
+class AgreeRequest(msgspec.Struct, frozen=True, tag=True):
+    """A secret shared with the holder of ``public_key`` (Diffie-Hellman)."""
+
+    key: str
+    public_key: bytes
+    algorithm: str
+    path: KeyPath = ()
+    version: int = 0
+
+
+class StretchRequest(msgspec.Struct, frozen=True, tag=True):
+    """``length`` bytes derived from a secret by HKDF, PBKDF2 or Argon2id.
+
+    ``info`` is HKDF's; ``iterations`` is PBKDF2's and Argon2id's, ``memory_kib`` and ``lanes`` are
+    Argon2id's.
+    """
+
+    key: str
+    algorithm: str
+    length: int
+    salt: bytes = b""
+    info: bytes = b""
+    iterations: int = 0
+    memory_kib: int = 0
+    lanes: int = 1
+    version: int = 0
+
+
+class RandomRequest(msgspec.Struct, frozen=True, tag=True):
+    """``length`` unpredictable bytes; no key has part in it."""
+
+    length: int
+    key: str = ""
+    algorithm: str = "random"
+    version: int = 0
+
+
+Request = (
+    SignRequest
+    | VerifyRequest
+    | EncryptRequest
+    | DecryptRequest
+    | MacRequest
+    | VerifyMacRequest
+    | AgreeRequest
+    | StretchRequest
+    | RandomRequest
+)
+
+OPERATION_OF: Final[Mapping[type, str]] = {
+    SignRequest: "sign",
+    VerifyRequest: "verify",
+    EncryptRequest: "encrypt",
+    DecryptRequest: "decrypt",
+    MacRequest: "mac",
+    VerifyMacRequest: "verify-mac",
+    AgreeRequest: "agree",
+    StretchRequest: "stretch",
+    RandomRequest: "random",
+}
+"""The word by which the audit log names each."""
+
+PERMISSION_OF: Final[Mapping[str, str]] = {
+    "sign": "sign",
+    "verify": "verify",
+    "encrypt": "encrypt",
+    "decrypt": "decrypt",
+    "mac": "sign",
+    "verify-mac": "verify",
+    "agree": "derive",
+    "stretch": "derive",
+}
+"""Which of a key's allowed operations each one needs (PKCS#11's words)."""
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What an operation gave, and by which version of the key. Verifying gives nothing; it raises."""
+
+    data: bytes = b""
+    version: int = 0
+
+    def __repr__(self) -> str:
+        return f"Answer({len(self.data)} bytes, version={self.version})"
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Why one request of a batch was refused, while others were answered."""
+
+    code: str
+    message: str
 
 
 class MusigRound(msgspec.Struct, frozen=True, tag=True):

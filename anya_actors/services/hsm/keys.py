@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.machine import KEY_PREFIX, key_of
-from anya_actors.domain.hsm.material import unpack_material
+from anya_actors.domain.hsm.material import KeyMaterial, unpack_material
 from anya_actors.domain.hsm.parcel import ParcelKey
 from anya_actors.domain.hsm.slots import (
     DEFAULT_OPERATIONS,
@@ -20,6 +22,7 @@ from anya_actors.domain.hsm.slots import (
     key_view,
 )
 from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.algorithms import RSA_BITS
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
@@ -36,6 +39,7 @@ class KeyRing:
         self, records: AuditedRecords, algorithms: KeyAlgorithms, vault: Vault, transport: Recipient
     ) -> None:
         self._transport = transport
+        self._drawing = asyncio.Lock()
         self._records = records
         self._algorithms = algorithms
         self._vault = vault
@@ -47,12 +51,12 @@ class KeyRing:
             request = (plan.key_type, plan.owner, plan.operations, plan.policy)
             view = await self._records.answered(key_of(plan.name), message_id, request)
             if view is None:
-                with self._algorithms.generate(plan.key_type) as private_key:
+                with await self.drawn(plan.key_type) as private_key:
                     event = self._creation(plan, private_key, "create-key")
                 view = await self._records.change(
                     key_of(plan.name), event, message_id=message_id, request=request
                 )
-        return _key_view(view)
+        return key_view_of(view)
 
     async def take_in(self, plan: KeyPlan, box: bytes, message_id: str) -> KeyView:
         """Take in a key that was sealed to this process, once per message id."""
@@ -63,11 +67,38 @@ class KeyRing:
             view = await self._records.answered(key_of(plan.name), message_id, request)
             if view is None:
                 with self._opened(plan.key_type, box) as private_key:
+                    check_pair(self._algorithms, plan.key_type, private_key)
                     event = self._creation(plan, private_key, "import-key")
                 view = await self._records.change(
                     key_of(plan.name), event, message_id=message_id, request=request
                 )
-        return _key_view(view)
+        return key_view_of(view)
+
+    async def take_in_wrapped(self, plan: KeyPlan, written: bytearray, form: str, message_id: str) -> KeyView:
+        """Take in a key that was wrapped to our RSA key, once per message id; wipes ``written``."""
+        with Secret(written) as buffer:
+            async with self._records.refusals("import-key", plan.owner, plan.name):
+                plan = check_plan(plan)
+                request = ("import-wrapped", plan.key_type, plan.owner, plan.operations, plan.policy)
+                view = await self._records.answered(key_of(plan.name), message_id, request)
+                if view is None:
+                    material = KeyMaterial(form, buffer.reveal())
+                    with self._algorithms.read(plan.key_type, material) as private_key:
+                        check_pair(self._algorithms, plan.key_type, private_key)
+                        event = self._creation(plan, private_key, "import-key")
+                    view = await self._records.change(
+                        key_of(plan.name), event, message_id=message_id, request=request
+                    )
+        return key_view_of(view)
+
+    async def drawn(self, key_type: str) -> Secret:
+        """A new private key that has done what it will be asked for; RSA's takes a while, in a thread."""
+        if key_type in RSA_BITS:
+            private_key = await asyncio.to_thread(self._algorithms.generate, key_type)
+        else:
+            private_key = self._algorithms.generate(key_type)
+        check_pair(self._algorithms, key_type, private_key)
+        return private_key
 
     @property
     def transport_key(self) -> bytes:
@@ -103,20 +134,23 @@ class KeyRing:
             view = await self._records.change(
                 key_of(name), event, message_id=message_id, request=(operation, owner)
             )
-        return _key_view(view)
+        return key_view_of(view)
 
-    async def platform_key(self, name: str) -> KeySlot:
-        """One of the HSM's own Ed25519 keys, drawn at its first use.
+    async def platform_key(
+        self, name: str, key_type: str = "ed25519", operations: tuple[str, ...] = DEFAULT_OPERATIONS
+    ) -> KeySlot:
+        """One of the HSM's own keys, drawn at its first use.
 
         Returns before the entry is durable: the audit trail itself needs such a key to open.
         """
-        slot = await self.slot(name)
-        if slot.phase is SlotPhase.EMPTY:
-            plan = KeyPlan(name, "ed25519", PLATFORM_OWNER, DEFAULT_OPERATIONS)
-            with self._algorithms.generate(plan.key_type) as private_key:
-                event = self._creation(plan, private_key, "create-key")
-            await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
+        async with self._drawing:
             slot = await self.slot(name)
+            if slot.phase is SlotPhase.EMPTY:
+                plan = KeyPlan(name, key_type, PLATFORM_OWNER, operations)
+                with await self.drawn(plan.key_type) as private_key:
+                    event = self._creation(plan, private_key, "create-key")
+                await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
+                slot = await self.slot(name)
         return slot
 
     def signing_key(self, slot: KeySlot) -> SigningKey:
@@ -127,21 +161,28 @@ class KeyRing:
         """The newest private key of a slot; the caller wipes it."""
         return self._vault.unwrap(slot, slot.versions[-1])
 
-    async def parcel_key(self, name: str, owner: str) -> ParcelKey:
-        """One key in the clear, for the parcel of a session of ``owner``."""
+    async def parcel_keys(self, name: str, owner: str) -> list[ParcelKey]:
+        """The usable versions of a key in the clear, for the parcel of a session of ``owner``."""
         slot = await self.slot(name)
         check_use(slot, owner)
-        newest = slot.versions[-1]
-        with self._vault.unwrap(slot, newest) as private_key:
-            return ParcelKey(
-                name,
-                slot.key_type,
-                newest.version,
-                slot.operations,
-                newest.public_key,
-                private_key.reveal(),
-                slot.policy,
-            )
+        encrypting = slot.minimum_encryption_version or slot.versions[-1].version
+        found = []
+        for each in slot.versions:
+            if each.version >= slot.minimum_version:
+                with self._vault.unwrap(slot, each) as private_key:
+                    found.append(
+                        ParcelKey(
+                            name,
+                            slot.key_type,
+                            each.version,
+                            slot.operations,
+                            each.public_key,
+                            private_key.reveal(),
+                            slot.policy,
+                            each.version >= encrypting,
+                        )
+                    )
+        return found
 
     def _opened(self, key_type: str, box: bytes) -> Secret:
         try:
@@ -159,7 +200,6 @@ class KeyRing:
             operations=plan.operations,
             policy=plan.policy,
         )
-        check_pair(self._algorithms, plan.key_type, self._algorithms.load(plan.key_type, private_key))
         first = self._vault.wrap(blank, 1, private_key, self._records.clock.now_unix_ms())
         audit = self._records.entry(
             operation, owner=plan.owner, key=plan.name, key_version=1, algorithm=plan.key_type
@@ -167,7 +207,8 @@ class KeyRing:
         return KeyCreated(plan.key_type, plan.owner, plan.operations, first, audit, plan.policy)
 
 
-def _key_view(reply: object) -> KeyView:
+def key_view_of(reply: object) -> KeyView:
+    """The answer of a key's change."""
     if not isinstance(reply, KeyView):
         raise TypeError(f"a key's change was answered with {type(reply).__name__}")
     return reply

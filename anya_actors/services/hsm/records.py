@@ -12,15 +12,19 @@ import msgspec
 from anya_actors.domain.hsm import machine
 from anya_actors.domain.hsm.audit import OK, AuditRecord
 from anya_actors.domain.hsm.errors import (
+    ApprovalNeededError,
     AuditUnavailableError,
+    KeyExhaustedError,
     KeyExistsError,
     OperationRefusedError,
     SessionClosedError,
     SessionLimitError,
     UnknownKeyError,
+    WaitingPeriodError,
 )
 from anya_actors.domain.hsm.machine import Record, Reply
 from anya_actors.domain.hsm.records import RecordAudit
+from anya_actors.domain.keys.algorithms import InvalidCiphertextError
 from anya_actors.domain.machine import AnyaError, Command, Event, InvalidInputError, NotSupportedError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
@@ -33,12 +37,17 @@ R = TypeVar("R")
 
 # What a caller may be told no with; each one leaves an entry.
 REFUSALS: Final = (
+    ApprovalNeededError,
+    InvalidCiphertextError,
     InvalidInputError,
+    KeyExhaustedError,
     KeyExistsError,
+    NotSupportedError,
     OperationRefusedError,
     SessionClosedError,
     SessionLimitError,
     UnknownKeyError,
+    WaitingPeriodError,
 )
 _SHOWN_CHARACTERS: Final = 128
 

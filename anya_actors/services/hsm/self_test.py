@@ -6,10 +6,23 @@ from typing import Final
 
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.root import KdfParameters
-from anya_actors.domain.keys.algorithms import SIGNATURE_ALGORITHMS, InvalidSignatureError
+from anya_actors.domain.keys.algorithms import (
+    CIPHER_ALGORITHMS,
+    MAC_ALGORITHMS,
+    SIGNATURE_ALGORITHMS,
+    InvalidCiphertextError,
+    InvalidSignatureError,
+)
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import AnyaError
-from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.ports.key_algorithms import (
+    AgreeingKey,
+    CipherKey,
+    KeyAlgorithms,
+    MacKey,
+    PrivateKey,
+    SigningKey,
+)
 from anya_actors.ports.sealing import Cipher, PassphraseKdf, UnopenableError
 
 # RFC 8032, section 7.1, TEST 2.
@@ -49,15 +62,40 @@ async def run_self_tests(algorithms: KeyAlgorithms, cipher: Cipher, kdf: Passphr
     await _test_kdf(kdf)
 
 
-def check_pair(algorithms: KeyAlgorithms, key_type: str, key: SigningKey) -> None:
-    """Raise `SelfTestError` unless what the new key signs verifies under its public half."""
+def check_pair(algorithms: KeyAlgorithms, key_type: str, private_key: Secret) -> None:
+    """Raise `SelfTestError` unless a new key undoes what it does: verifies, decrypts, agrees."""
+    key = algorithms.load_any(key_type, private_key)
     message = bytes(range(32))
-    for algorithm in sorted(SIGNATURE_ALGORITHMS[key_type]):
-        try:
-            signature = key.sign(message, algorithm)
-            algorithms.verify(key_type, key.public_key, message, signature, algorithm)
-        except InvalidSignatureError:
-            raise SelfTestError(f"a new {key_type} key under {algorithm}") from None
+    try:
+        for algorithm in sorted(SIGNATURE_ALGORITHMS.get(key_type, ())):
+            if isinstance(key, SigningKey):
+                signature = key.sign(message, algorithm)
+                algorithms.verify(key_type, key.public_key, message, signature, algorithm)
+        for algorithm in sorted(CIPHER_ALGORITHMS.get(key_type, ())):
+            # A nonce of its own: what a session counts or draws begins with zeros, or is random.
+            if isinstance(key, CipherKey) and (
+                key.decrypt(key.encrypt(message, algorithm, b"", b"\xff" * 12), algorithm, b"") != message
+            ):
+                raise SelfTestError(f"a new {key_type} key under {algorithm}")
+        for algorithm in sorted(MAC_ALGORITHMS.get(key_type, ())):
+            if isinstance(key, MacKey):
+                key.verify_mac(message, key.mac(message, algorithm), algorithm)
+        _check_agreement(algorithms, key_type, key)
+    except (InvalidSignatureError, InvalidCiphertextError):
+        raise SelfTestError(f"a new {key_type} key") from None
+    finally:
+        key.wipe()
+
+
+def _check_agreement(algorithms: KeyAlgorithms, key_type: str, key: PrivateKey) -> None:
+    if key_type not in ("x25519", "p256") or not isinstance(key, AgreeingKey):
+        return
+    algorithm = "x25519" if key_type == "x25519" else "ecdh-p256"
+    other = algorithms.load_any(key_type, algorithms.generate(key_type))
+    if isinstance(other, AgreeingKey) and (
+        key.agree(other.public_key, algorithm) != other.agree(key.public_key, algorithm)
+    ):
+        raise SelfTestError(f"a new {key_type} key under {algorithm}")
 
 
 def _test(

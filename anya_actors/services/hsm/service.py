@@ -10,16 +10,14 @@ from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
-from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
-from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan, check_subject
+from anya_actors.domain.hsm.slots import check_subject
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
     AuditProofView,
     AuditReport,
     CheckpointView,
     ConsistencyProofView,
-    KeyView,
     SessionView,
 )
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
@@ -37,6 +35,8 @@ from anya_actors.services.hsm.audit import AuditTrail
 from anya_actors.services.hsm.audit_proofs import AuditProofs
 from anya_actors.services.hsm.checkpoints import Checkpoints
 from anya_actors.services.hsm.endings import ProcessEndings
+from anya_actors.services.hsm.key_calls import KeyCalls
+from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.self_test import run_self_tests
@@ -52,7 +52,7 @@ MAX_PAGE: Final = 1000
 _log = structlog.get_logger(__name__)
 
 
-class HsmService:
+class HsmService(KeyCalls):
     """Keeps keys under a passphrase, gives them to sessions, audits every use, issues tokens.
 
     Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
@@ -85,6 +85,7 @@ class HsmService:
         self._boxes = boxes
         self._algorithms = algorithms
         self._guard = guard
+        self._actors = actors
         self._endings = ProcessEndings(actors, clock)
         self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
         self._trail = AuditTrail(audit_log, clock, algorithms)
@@ -120,7 +121,7 @@ class HsmService:
         await self._records.engine.resume()
         await self._records.note(self._records.entry("unseal", owner="hsm"))
         self._checkpoints.start()
-        desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings)
+        desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings, self._actors)
         await desk.close_with_disabled_keys()
         self._session_desk = desk
 
@@ -143,70 +144,6 @@ class HsmService:
             await self._trail.close()
             if self._vault is not None:
                 self._vault.wipe()
-
-    # -- keys ---------------------------------------------------------------------------------
-
-    async def create_key(
-        self,
-        name: str,
-        key_type: str,
-        owner: str,
-        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
-        policy: KeyPolicy = NO_POLICY,
-        *,
-        message_id: str,
-    ) -> KeyView:
-        """Draw a key inside the HSM. ``key_type`` is ``secp256k1``, ``ed25519`` or ``bip32``.
-
-        Raises `InvalidInputError` or `KeyExistsError`; `SelfTestError` if the new key does not
-        sign what it verifies, and then until a restart.
-        """
-        try:
-            plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
-            return await self._keys.create(plan, message_id)
-        except SelfTestError as error:
-            self._failure = error
-            raise
-
-    async def transport_key(self) -> bytes:
-        """The X25519 key (32 bytes) that a key from outside is sealed to; another after a restart."""
-        return self._keys.transport_key
-
-    async def import_key(
-        self,
-        name: str,
-        key_type: str,
-        owner: str,
-        box: bytes,
-        operations: tuple[str, ...] = DEFAULT_OPERATIONS,
-        policy: KeyPolicy = NO_POLICY,
-        *,
-        message_id: str,
-    ) -> KeyView:
-        """Take in a key from outside: `KeyMaterial`, packed and sealed to `transport_key`.
-
-        Raises `InvalidInputError`, also for a box that does not open, or `KeyExistsError`.
-        """
-        plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
-        return await self._keys.take_in(plan, box, message_id)
-
-    async def keys(self, owner: str | None = None) -> list[KeyView]:
-        """The keys of one owner, or all of them, by name."""
-        return await self._keys.views(owner)
-
-    async def key(self, name: str) -> KeyView:
-        """One key; raise `UnknownKeyError`."""
-        return await self._keys.view(name)
-
-    async def disable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
-        """Let nobody use the key; sessions that hold it are closed at once."""
-        view = await self._keys.set_enabled(name, owner, False, message_id)
-        await self._desk.close_with_key(name)
-        return view
-
-    async def enable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
-        """Let the key be used again, by sessions that are opened from now on."""
-        return await self._keys.set_enabled(name, owner, True, message_id)
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -337,6 +274,13 @@ class HsmService:
 
     async def _change_root(self, event: RootInitialised | RootResealed) -> None:
         await self._records.engine.handle(ROOT, event, message_id=self._records.fresh_id())
+
+    @property
+    def _life(self) -> KeyLife:
+        ring = self._keys
+        if self._vault is None:
+            raise UnavailableError("the HSM", "it is sealed")
+        return KeyLife(self._records, self._algorithms, self._vault, ring)
 
     @property
     def _keys(self) -> KeyRing:

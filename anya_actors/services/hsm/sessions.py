@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from anya_actors.domain.hsm.audit import OperationRecord
-from anya_actors.domain.hsm.errors import SessionClosedError, UnknownKeyError
+import asyncio
+from typing import Final
+
+from anya_actors.domain.hsm.audit import OK, OperationRecord
+from anya_actors.domain.hsm.errors import KeyRateError, SessionClosedError, UnknownKeyError
 from anya_actors.domain.hsm.machine import SESSIONS
 from anya_actors.domain.hsm.parcel import KeyParcel, pack_parcel
 from anya_actors.domain.hsm.sessions import (
@@ -17,14 +20,17 @@ from anya_actors.domain.hsm.sessions import (
     find_session,
     session_view,
 )
-from anya_actors.domain.hsm.slots import SlotPhase, check_owner, check_use
+from anya_actors.domain.hsm.slots import KeySlot, SlotPhase, check_owner, check_use
 from anya_actors.domain.hsm.views import SessionView
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError, UnavailableError
+from anya_actors.ports.actors import Actors
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.settings import HsmSettings
+
+REFRESH_TIMEOUT_S: Final = 2.0
 
 
 class SessionDesk:
@@ -40,7 +46,10 @@ class SessionDesk:
         boxes: SealedBoxes,
         settings: HsmSettings,
         endings: ProcessEndings,
+        actors: Actors | None = None,
     ) -> None:
+        self._actors = actors
+        self._rates: dict[str, tuple[float, int]] = {}
         self._records = records
         self._keys = keys
         self._boxes = boxes
@@ -72,7 +81,7 @@ class SessionDesk:
         request = ("extend-session", session_id, keys)
         view = await self._records.answered(SESSIONS, message_id, request)
         if view is None:
-            session = await self._usable(session_id)
+            session = await self.usable(session_id)
             async with self._records.refusals("extend-session", session.owner, ",".join(keys)):
                 await self._check_opening(session.owner, tuple(dict.fromkeys((*session.keys, *keys))))
                 audit = self._records.entry(
@@ -87,7 +96,7 @@ class SessionDesk:
         if len(recipient) != 32:
             raise InvalidInputError("recipient_public_key", "an X25519 key has 32 bytes")
         try:
-            session = await self._usable(session_id)
+            session = await self.usable(session_id)
         except SessionClosedError:
             self._forget(session_id)  # a process came to life for a session that is over
             raise
@@ -104,7 +113,7 @@ class SessionDesk:
             raise SessionClosedError(session_id, "its keys were released to an earlier process")
         parcel = KeyParcel(
             session_view(session),
-            tuple([await self._keys.parcel_key(key, session.owner) for key in wanted]),
+            tuple([part for key in wanted for part in await self._keys.parcel_keys(key, session.owner)]),
         )
         # Only now: whatever closed it meanwhile, or gave it to another process, has been committed.
         session = find_session(await self._table(), session_id)
@@ -116,9 +125,12 @@ class SessionDesk:
 
     async def append(self, session_id: str, records: tuple[OperationRecord, ...], message_id: str) -> None:
         """Make a session's operations durable; raise `SessionClosedError` if it may not act (any more)."""
-        session = await self._usable(session_id)
+        session = await self.usable(session_id)
         if not session.recipient:
             raise SessionClosedError(session_id, "its keys were never released")
+        self._check_rate(
+            {key: await self._keys.slot(key) for key in {each.key for each in records} if key}, records
+        )
         entries = [
             self._records.entry(
                 each.operation,
@@ -151,6 +163,36 @@ class SessionDesk:
         )
         if session_id in sessions:
             self._forget(session_id)
+
+    async def refresh_key(self, key: str) -> None:
+        """Have every session that holds ``key`` fetch it anew; close one that does not hear.
+
+        The change that was made holds from here on: no session acts by what it held before.
+        """
+        holding = [each for each in (await self._table()).sessions if key in each.keys and each.recipient]
+        await asyncio.gather(*(self._refresh(session, key) for session in holding))
+
+    async def _refresh(self, session: Session, key: str) -> None:
+        try:
+            if self._actors is None:
+                raise UnavailableError(session.actor, "this HSM calls no other actor")
+            await self._actors.call(session.actor, "forget_key", key, timeout_s=REFRESH_TIMEOUT_S)
+        except AnyaError:
+            await self.close(session.session_id, f"key {key} was changed, and it did not hear")
+
+    def _check_rate(self, slots: dict[str, KeySlot], records: tuple[OperationRecord, ...]) -> None:
+        """Raise `KeyRateError` for a key that would act more often in this second than it may."""
+        now_s = self._records.clock.monotonic_s()
+        for record in records:
+            slot = slots.get(record.key)
+            limit = 0 if slot is None else slot.policy.rate_per_s
+            if limit and record.outcome == OK:
+                began_s, made = self._rates.get(record.key, (now_s, 0))
+                if now_s - began_s >= 1:
+                    began_s, made = now_s, 0
+                if made + record.count > limit:
+                    raise KeyRateError(record.key, limit)
+                self._rates[record.key] = (began_s, made + record.count)
 
     async def close_with_key(self, key: str) -> None:
         """Close every session that was opened for ``key``."""
@@ -193,7 +235,8 @@ class SessionDesk:
         audit = records.entry("open-session", owner=owner, key=",".join(keys), actor=session.actor)
         return SessionOpened(session, settings.session_limit, audit)
 
-    async def _usable(self, session_id: str) -> Session:
+    async def usable(self, session_id: str) -> Session:
+        """The session, if it is open and its time is not over; raise `SessionClosedError`."""
         session = find_session(await self._table(), session_id)
         reason = self._expiry(session)
         if reason is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from anya_actors.domain.hsm.errors import AlteredKeyError, WrongPassphraseError
 from anya_actors.domain.hsm.root import (
     KdfParameters,
@@ -36,7 +38,7 @@ class Vault:
     def wrap(self, slot: KeySlot, version: int, private_key: Secret, created_unix_ms: int) -> KeyVersion:
         """A new version of ``slot`` around a private key, under the newest key-encryption key."""
         kek_version = max(self._keks)
-        public_key = self._algorithms.load(slot.key_type, private_key).public_key
+        public_key = self._algorithms.load_any(slot.key_type, private_key).public_key
         context = _context_of(slot, version, public_key)
         wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
         return KeyVersion(version, public_key, wrapped, kek_version, created_unix_ms)
@@ -51,6 +53,14 @@ class Vault:
             return self._cipher.open(kek, version.wrapped, context)
         except UnopenableError:
             raise AlteredKeyError(slot.name, version.version) from None
+
+    def rewrap(self, slot: KeySlot, changed: KeySlot, version: KeyVersion) -> KeyVersion:
+        """The same version under the policy of ``changed`` and the newest key-encryption key."""
+        with self.unwrap(slot, version) as private_key:
+            kek_version = max(self._keks)
+            context = _context_of(changed, version.version, version.public_key)
+            wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
+        return msgspec.structs.replace(version, wrapped=wrapped, kek_version=kek_version)
 
     def signing_key(self, slot: KeySlot) -> SigningKey:
         """The newest version of ``slot``, ready to sign."""

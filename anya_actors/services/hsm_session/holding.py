@@ -8,11 +8,13 @@ from typing import Final
 
 from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
+from anya_actors.domain.hsm.policy import check_not_expired
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
-from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
+from anya_actors.ports.key_algorithms import KeyAlgorithms, PrivateKey
 from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.sealing import Recipient, SealedBoxes
 
@@ -24,7 +26,7 @@ class HeldKey:
     """A key ready for use, and its policy."""
 
     facts: ParcelKey
-    private: SigningKey
+    private: PrivateKey
 
     def __repr__(self) -> str:
         return f"HeldKey({self.facts.name!r})"
@@ -53,7 +55,7 @@ class SessionKeys:
         self._guard = guard
         self._clock = clock
         self._recipient: Recipient | None = boxes.recipient()
-        self._held: dict[str, HeldKey] = {}
+        self._held: dict[str, dict[int, HeldKey]] = {}  # each one's versions, oldest first
         self._fetching = asyncio.Lock()
         self._over: str | None = "its keys are not there yet"
         self._ends_s = 0.0
@@ -68,16 +70,16 @@ class SessionKeys:
     @property
     def held(self) -> tuple[HeldKey, ...]:
         """What is in this process now."""
-        return tuple(self._held.values())
+        return tuple(held for versions in self._held.values() for held in versions.values())
 
     async def begin(self) -> None:
         """Take the keys and let the session's time run; raise `SessionClosedError`."""
         self._begin(await self._fetch(()))
 
-    async def key(self, name: str) -> HeldKey:
-        """A key of the session, fetched from the HSM if it was added later.
+    async def key(self, name: str, version: int = 0) -> HeldKey:
+        """One version of a key, 0 for the newest; fetched from the HSM if it was added later.
 
-        Raises `SessionClosedError` and `UnknownKeyError`.
+        Raises `SessionClosedError`, `UnknownKeyError` and `InvalidInputError`.
         """
         self.check_open()
         if name not in self._held:
@@ -85,11 +87,25 @@ class SessionKeys:
                 if name not in self._held:
                     await self._fetch((name,))
             self.check_open()
-        return self._held[name]
+        versions = self._held[name]
+        held = versions.get(version or max(versions))
+        if held is None:
+            raise InvalidInputError("version", f"version {version} of key {name} may not be used")
+        check_not_expired(held.facts.policy, name, self._clock.now_unix_ms())
+        return held
 
-    def version(self, name: str) -> int:
-        """The version of a key that is held, else 0."""
-        return self._held[name].facts.version if name in self._held else 0
+    def holds(self, held: HeldKey) -> bool:
+        """Whether this key is still in use, not wiped meanwhile."""
+        return self._held.get(held.facts.name, {}).get(held.facts.version) is held
+
+    def forget(self, name: str) -> None:
+        """Wipe a key that has changed; the next use fetches it as it is then."""
+        for held in self._held.pop(name, {}).values():
+            held.private.wipe()
+
+    def newest_version(self, name: str) -> int:
+        """The newest version of a key that is held, else 0."""
+        return max(self._held.get(name, {0: None}))
 
     def check_open(self) -> None:
         """Raise `SessionClosedError` once the session is over."""
@@ -104,9 +120,8 @@ class SessionKeys:
     def end(self, reason: str) -> None:
         """Wipe everything; every later call hears why."""
         self._over = reason
-        for held in self._held.values():
-            held.private.wipe()
-        self._held.clear()
+        for name in tuple(self._held):
+            self.forget(name)
         if self._recipient is not None:
             self._recipient.wipe()
         self._recipient = None
@@ -130,7 +145,7 @@ class SessionKeys:
     def _load(self, parcel: KeyParcel) -> None:
         for facts in parcel.keys:
             with Secret(facts.private_key) as private_key:
-                private = self._algorithms.load(facts.key_type, private_key)
+                private = self._algorithms.load_any(facts.key_type, private_key)
             public = ParcelKey(
                 facts.name,
                 facts.key_type,
@@ -139,8 +154,9 @@ class SessionKeys:
                 facts.public_key,
                 b"",
                 facts.policy,
+                facts.encrypts,
             )
-            self._held[facts.name] = HeldKey(public, private)
+            self._held.setdefault(facts.name, {})[facts.version] = HeldKey(public, private)
 
     def _begin(self, session: SessionView) -> None:
         now_s = self._clock.monotonic_s()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ import msgspec
 
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import (
+    KeyExhaustedError,
     NonceLostError,
     OperationRefusedError,
     SessionClosedError,
@@ -17,26 +19,45 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.nonces import OpenNonces, commitment, session_of
 from anya_actors.domain.hsm.policy import check_path_allowed
-from anya_actors.domain.keys.algorithms import InvalidSignatureError
+from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError
 from anya_actors.domain.keys.musig2 import InvalidContributionError
 from anya_actors.domain.keys.musig2_signing import NonceReusedError
-from anya_actors.domain.keys.operations import KeyPath, MusigRound, SignRequest, check_path
+from anya_actors.domain.keys.operations import (
+    OPERATION_OF,
+    PERMISSION_OF,
+    AgreeRequest,
+    Answer,
+    EncryptRequest,
+    KeyPath,
+    MacRequest,
+    MusigRound,
+    RandomRequest,
+    Refusal,
+    Request,
+    SignRequest,
+    VerifyRequest,
+    check_path,
+)
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
-from anya_actors.ports.key_algorithms import Bip32Tree, KeyAlgorithms, KeyTree, sign_by
+from anya_actors.ports.key_algorithms import Bip32Tree, KeyAlgorithms, KeyTree
 from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
+from anya_actors.services.hsm_session.allotments import Allotments
 from anya_actors.services.hsm_session.holding import HSM, HeldKey, SessionKeys
+from anya_actors.services.hsm_session.performing import MAX_RANDOM_BYTES, needs_nonce, perform
 
 MAX_BATCH: Final = 1024
 CLOSING_TIMEOUT_S: Final = 2.0
 
 REFUSALS: Final = (
+    InvalidCiphertextError,
     InvalidContributionError,
     InvalidInputError,
     InvalidSignatureError,
+    KeyExhaustedError,
     NonceLostError,
     NonceReusedError,
     OperationRefusedError,
@@ -69,6 +90,7 @@ class HsmSessionService:
         self._algorithms = algorithms
         self._guard = guard
         self._randomness = randomness
+        self._allotments = Allotments(session_id, actors, randomness)
         self._nonces = OpenNonces()
         self._nonces_drawn = 0
         self._keys = SessionKeys(
@@ -124,10 +146,10 @@ class HsmSessionService:
             return private.extended_public_key(path, testnet=testnet)
 
     async def sign(self, key: str, message: bytes, algorithm: str) -> bytes:
-        """Sign a message (``ed25519``) or a 32-byte digest (``ecdsa-secp256k1``, ``schnorr-bip340``).
+        """Sign a message, or a 32-byte digest (``ecdsa-secp256k1``, ``schnorr-bip340``).
 
-        Returns DER with low S, or 64 bytes. Raises `SessionClosedError`, `UnknownKeyError`,
-        `OperationRefusedError`, `InvalidInputError`, `AuditUnavailableError`.
+        Raises `SessionClosedError`, `UnknownKeyError`, `OperationRefusedError`, `InvalidInputError`,
+        `AuditUnavailableError`.
         """
         return (await self.sign_many((SignRequest(key, message, algorithm),)))[0]
 
@@ -138,18 +160,51 @@ class HsmSessionService:
 
     async def sign_many(self, requests: tuple[SignRequest, ...], key: str = "") -> tuple[bytes, ...]:
         """Sign up to 1024 requests, of any keys and paths; all or none. Audited once for each key."""
-        async with self._audited(*_records_of("sign", requests, key)):
-            if not 1 <= len(requests) <= MAX_BATCH:
-                raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
-            for request in requests:
-                await self._permitted(request.key, "sign", request.path)
-            return tuple([self._sign(await self._keys.key(each.key), each) for each in requests])
+        return tuple([answer.data for answer in await self.perform(requests, key)])
 
     async def verify(self, key: str, message: bytes, signature: bytes, algorithm: str) -> None:
         """Return if ``signature`` is one of ``message`` by ``key``; raise `InvalidSignatureError`."""
-        async with self._audited(OperationRecord("verify", key, algorithm=algorithm)):
-            facts = (await self._permitted(key, "verify", ())).facts
-            self._algorithms.verify(facts.key_type, facts.public_key, message, signature, algorithm)
+        await self.perform((VerifyRequest(key, message, signature, algorithm),))
+
+    async def perform(self, requests: tuple[Request, ...], key: str = "") -> tuple[Answer, ...]:
+        """Do up to 1024 operations of any kind and any keys; all or none, in order.
+
+        Each key, algorithm and operation leaves one audit entry, that counts. Besides what `sign`
+        raises: `InvalidSignatureError`, `InvalidCiphertextError`, `KeyExhaustedError`, `KeyRateError`.
+        """
+        self._keys.check_open()
+        try:
+            if not 1 <= len(requests) <= MAX_BATCH:
+                raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
+            answers = [await self._perform(request) for request in requests]
+        except REFUSALS as error:
+            await self._refuse(error, *_records_of(requests, key))
+            raise
+        await self._record(*_records_of(requests, key, answers))
+        return tuple(answers)
+
+    async def perform_each(self, requests: tuple[Request, ...]) -> tuple[Answer | Refusal, ...]:
+        """As `perform`, but what is refused does not stop the others."""
+        self._keys.check_open()
+        if not 1 <= len(requests) <= MAX_BATCH:
+            raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
+        found: list[Answer | Refusal] = []
+        records: list[OperationRecord] = []
+        for request in requests:
+            try:
+                answer = await self._perform(request)
+                found.append(answer)
+                records += _records_of((request,), "", [answer])
+            except REFUSALS as error:
+                found.append(Refusal(error.code, str(error)))
+                records += _with_outcome(error, _records_of((request,), ""))
+        await self._record(*_counted(records))
+        return tuple(found)
+
+    async def forget_key(self, key: str) -> None:
+        """For the HSM: a key was rotated, configured or trimmed; the next use fetches it again."""
+        self._keys.forget(key)
+        self._allotments.forget(key)
 
     async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
         """The public key times the key at ``path``, 33 bytes (secp256k1, bip32)."""
@@ -204,18 +259,29 @@ class HsmSessionService:
 
     # -- inside -------------------------------------------------------------------------------
 
-    @staticmethod
-    def _sign(held: HeldKey, request: SignRequest) -> bytes:
-        if isinstance(held.private, KeyTree):
-            with held.private.at(request.path) as private:
-                return sign_by(private, request)
-        if request.path or request.taproot_merkle_root is not None:
-            raise InvalidInputError("path", f"a {held.facts.key_type} key has no children and no tweaks")
-        return held.private.sign(request.message, request.algorithm)
+    async def _perform(self, request: Request) -> Answer:
+        if isinstance(request, RandomRequest):
+            if not 1 <= request.length <= MAX_RANDOM_BYTES:
+                raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
+            return Answer(self._randomness.token_bytes(request.length))
+        needed = PERMISSION_OF[OPERATION_OF[type(request)]]
+        path = request.path if isinstance(request, SignRequest | VerifyRequest | AgreeRequest) else ()
+        held = await self._permitted(request.key, needed, path, request.version)
+        nonce = b""
+        if needs_nonce(held.facts, request):
+            nonce = await self._allotments.nonce(held.facts)
+            while not self._keys.holds(held):  # rotated or configured while we waited
+                held = await self._permitted(request.key, needed, path, request.version)
+                nonce = await self._allotments.nonce(held.facts)
+        if not held.facts.encrypts and isinstance(request, SignRequest | EncryptRequest | MacRequest):
+            raise InvalidInputError("version", "this version only decrypts and verifies")
+        data = perform(self._algorithms, held.facts, held.private, request, nonce)
+        return Answer(data, held.facts.version)
 
-    async def _permitted(self, key: str, needed: str | None, path: KeyPath) -> HeldKey:
-        check_path(path)
-        held = await self._keys.key(key)
+    async def _permitted(self, key: str, needed: str | None, path: KeyPath, version: int = 0) -> HeldKey:
+        if path:
+            check_path(path)
+        held = await self._keys.key(key, version)
         if needed is not None and needed not in held.facts.operations:
             raise OperationRefusedError(key, needed)
         check_path_allowed(held.facts.policy, key, path)
@@ -233,15 +299,14 @@ class HsmSessionService:
         await self._record(*records)
 
     async def _refuse(self, error: AnyaError, *records: OperationRecord) -> None:
-        outcome = f"refused: {error.code}"
-        await self._record(*(msgspec.structs.replace(record, outcome=outcome) for record in records))
+        await self._record(*_with_outcome(error, records))
 
     async def _record(self, *records: OperationRecord) -> None:
         versioned = tuple(
             msgspec.structs.replace(
                 each,
                 key=each.key[:128],
-                key_version=self._keys.version(each.key),
+                key_version=each.key_version or self._keys.newest_version(each.key),
                 algorithm=each.algorithm[:32],
             )
             for each in records
@@ -269,12 +334,25 @@ def _tree(held: HeldKey) -> KeyTree:
     return held.private
 
 
-def _records_of(operation: str, requests: Sequence[SignRequest], key: str) -> list[OperationRecord]:
-    counts: dict[tuple[str, str], int] = {}
-    for request in requests:
-        counts[request.key, request.algorithm] = counts.get((request.key, request.algorithm), 0) + 1
-    if not counts:
-        return [OperationRecord(operation, key, count=0)]
-    return [
-        OperationRecord(operation, name, 0, algorithm, count=n) for (name, algorithm), n in counts.items()
-    ]
+def _records_of(
+    requests: Sequence[Request], key: str, answers: Sequence[Answer] = ()
+) -> list[OperationRecord]:
+    """One record for each operation, key, version and algorithm, that counts."""
+    if not requests:
+        return [OperationRecord("sign", key, count=0)]
+    versions = [answer.version for answer in answers] or [request.version for request in requests]
+    counts = Counter(
+        (OPERATION_OF[type(request)], request.key, version, request.algorithm)
+        for request, version in zip(requests, versions, strict=True)
+    )
+    return [OperationRecord(*facts, count=count) for facts, count in counts.items()]
+
+
+def _with_outcome(error: AnyaError, records: Sequence[OperationRecord]) -> list[OperationRecord]:
+    outcome = f"refused: {error.code}"
+    return [msgspec.structs.replace(record, outcome=outcome) for record in records]
+
+
+def _counted(records: Sequence[OperationRecord]) -> list[OperationRecord]:
+    """Records that differ in nothing as one that counts them."""
+    return [msgspec.structs.replace(record, count=count) for record, count in Counter(records).items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.memory.state_store import MemoryStateStores
 from anya_actors.domain.hsm import machine
 from anya_actors.domain.hsm.errors import AlteredKeyError, SelfTestError, WrongPassphraseError
@@ -164,7 +165,7 @@ async def test_a_failed_self_test_stops_the_start(bench: LocalHsm) -> None:
 async def test_a_key_that_fails_its_pairwise_check_puts_the_hsm_into_its_error_state(
     bench: LocalHsm, hsm: HsmService
 ) -> None:
-    load = bench.algorithms.load
+    load = LibraryKeyAlgorithms(bench.randomness).load
 
     def another(key_type: str, private_key: Secret) -> SigningKey:
         class Wrong:
@@ -177,7 +178,7 @@ async def test_a_key_that_fails_its_pairwise_check_puts_the_hsm_into_its_error_s
 
         return Wrong()
 
-    bench.algorithms.load = another  # type: ignore[method-assign]  # a fault in the signing library
+    bench.algorithms.load_any = another  # type: ignore[method-assign]  # a fault in the signing library
     with pytest.raises(SelfTestError):
         await hsm.create_key("k", "secp256k1", "alice", message_id="m1")
     for attempt in (hsm.check_health(), hsm.keys(), hsm.jwks(), hsm.sessions()):

@@ -1,0 +1,230 @@
+"""A key's later life: rotation, minimum versions, its nonces, deletion and destruction, approvals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from anya_actors.domain.hsm.audit import AuditRecord
+from anya_actors.domain.hsm.errors import (
+    ApprovalNeededError,
+    KeyExhaustedError,
+    OperationRefusedError,
+    UnknownKeyError,
+    WaitingPeriodError,
+)
+from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
+from anya_actors.domain.hsm.slots import Approval, KeySlot, KeyVersion, SlotPhase
+from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
+
+APPROVAL_TTL_MS: Final = 3600 * 1000
+MAX_VERSIONS: Final = 1000
+
+
+class KeyRotated(Event, frozen=True):
+    """A new version was drawn, checked and wrapped."""
+
+    version: KeyVersion
+    audit: AuditRecord
+
+
+class KeyConfigured(Event, frozen=True):
+    """Other minimum versions, or another policy, under which ``versions`` were wrapped anew."""
+
+    minimum_version: int
+    minimum_encryption_version: int
+    policy: KeyPolicy
+    versions: tuple[KeyVersion, ...]
+    audit: AuditRecord
+
+
+class VersionsTrimmed(Event, frozen=True):
+    """The private halves of all versions before ``first`` are gone."""
+
+    first: int
+    audit: AuditRecord
+
+
+class NoncesReserved(Event, frozen=True):
+    """``count`` encryptions of one version were given to a session, made or not."""
+
+    version: int
+    count: int
+
+
+class KeyDeleted(Event, frozen=True):
+    """The key is used no more; until ``destroy_unix_ms`` it can be restored."""
+
+    destroy_unix_ms: int
+    audit: AuditRecord
+
+
+class KeyRestored(Event, frozen=True):
+    """A deleted key is back, disabled until someone enables it."""
+
+    audit: AuditRecord
+
+
+class KeyDestroyed(Event, frozen=True):
+    """The private halves are gone."""
+
+    at_unix_ms: int
+    audit: AuditRecord
+
+
+class KeyExported(Event, frozen=True):
+    """The key left, wrapped."""
+
+    audit: AuditRecord
+
+
+class KeyApproved(Event, frozen=True):
+    """An approver agreed to an operation."""
+
+    approval: Approval
+    audit: AuditRecord
+
+
+LIFE: Final = (
+    KeyRotated,
+    KeyConfigured,
+    VersionsTrimmed,
+    NoncesReserved,
+    KeyDeleted,
+    KeyRestored,
+    KeyDestroyed,
+    KeyExported,
+    KeyApproved,
+)
+_LIVE: Final = (SlotPhase.ENABLED, SlotPhase.DISABLED)
+
+
+def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
+    """Apply one event; if it is illegal, raise and change nothing."""
+    if slot.phase is SlotPhase.EMPTY:
+        raise UnknownKeyError(slot.name)
+    change = msgspec.structs.replace
+    match event:
+        case KeyRestored() if slot.phase is SlotPhase.DELETED:
+            return _told(change(slot, phase=SlotPhase.DISABLED, destroy_unix_ms=0), event.audit, "restored")
+        case KeyDestroyed() if slot.phase in (SlotPhase.DELETED, *_LIVE):
+            return _destroy(slot, event)
+        case KeyApproved() if slot.phase is not SlotPhase.DESTROYED:
+            kept = tuple(each for each in slot.approvals if _key_of(each) != _key_of(event.approval))
+            return Step(change(slot, approvals=(*kept, event.approval)), (RecordAudit(event.audit),))
+    if slot.phase not in _LIVE:
+        raise UnknownKeyError(slot.name)
+    match event:
+        case KeyRotated():
+            return _rotate(slot, event)
+        case KeyConfigured():
+            return _configure(slot, event)
+        case VersionsTrimmed():
+            return _trim(slot, event)
+        case NoncesReserved():
+            return _reserve(slot, event)
+        case KeyDeleted():
+            deleted = change(slot, phase=SlotPhase.DELETED, destroy_unix_ms=event.destroy_unix_ms)
+            return _told(_spent(deleted, "delete"), event.audit, "deleted")
+        case KeyExported() if slot.policy.exportable:
+            return _told(_spent(slot, "export"), event.audit, "exported")
+        case KeyExported():
+            raise OperationRefusedError(slot.name, "be exported")
+    raise IllegalTransitionError(slot.phase.value, type(event).__name__)
+
+
+def check_approved(slot: KeySlot, operation: str, now_unix_ms: int) -> None:
+    """Raise `ApprovalNeededError` while a guarded operation lacks approvals that still hold."""
+    policy = slot.policy
+    if operation not in policy.guarded:
+        return
+    valid = {
+        each.approver
+        for each in slot.approvals
+        if each.operation == operation
+        and each.approver in policy.approvers
+        and now_unix_ms - each.at_unix_ms < APPROVAL_TTL_MS
+    }
+    if len(valid) < policy.approvals_needed:
+        raise ApprovalNeededError(slot.name, operation, policy.approvals_needed - len(valid))
+
+
+def _rotate(slot: KeySlot, event: KeyRotated) -> Step[KeySlot]:
+    if event.version.version != slot.versions[-1].version + 1:
+        raise IllegalTransitionError(f"version {slot.versions[-1].version}", "KeyRotated")
+    if len(slot.versions) >= MAX_VERSIONS:
+        raise InvalidInputError("version", f"a key keeps {MAX_VERSIONS} versions: trim it first")
+    rotated = msgspec.structs.replace(slot, versions=(*slot.versions, event.version))
+    return _told(_spent(rotated, "rotate"), event.audit, "rotated")
+
+
+def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
+    newest = slot.versions[-1].version
+    if not slot.versions[0].version <= event.minimum_version <= newest:
+        raise InvalidInputError("minimum_version", f"choose {slot.versions[0].version} to {newest}")
+    floor = event.minimum_encryption_version
+    if floor and not event.minimum_version <= floor <= newest:
+        raise InvalidInputError("minimum_encryption_version", "choose 0, or from the minimum version on")
+    if [each.version for each in event.versions] != [each.version for each in slot.versions]:
+        raise IllegalTransitionError("other versions", "KeyConfigured")  # rotated or trimmed meanwhile
+    # Not the whole of them: encryptions that were reserved meanwhile stay reserved.
+    versions = tuple(
+        msgspec.structs.replace(ours, wrapped=anew.wrapped, kek_version=anew.kek_version)
+        for ours, anew in zip(slot.versions, event.versions, strict=True)
+    )
+    configured = msgspec.structs.replace(
+        slot,
+        minimum_version=event.minimum_version,
+        minimum_encryption_version=floor,
+        policy=event.policy,
+        versions=versions,
+    )
+    return _told(_spent(configured, "configure"), event.audit, "configured")
+
+
+def _trim(slot: KeySlot, event: VersionsTrimmed) -> Step[KeySlot]:
+    if not 1 <= event.first <= slot.minimum_version:
+        raise InvalidInputError("first", "only versions below the minimum version can be trimmed")
+    if slot.minimum_encryption_version and event.first > slot.minimum_encryption_version:
+        raise InvalidInputError("first", "versions that encrypt cannot be trimmed")
+    versions = tuple(each for each in slot.versions if each.version >= event.first)
+    return _told(msgspec.structs.replace(slot, versions=versions), event.audit, "trimmed")
+
+
+def _reserve(slot: KeySlot, event: NoncesReserved) -> Step[KeySlot]:
+    versions = []
+    for each in slot.versions:
+        if each.version == event.version:
+            made = each.encryptions + event.count
+            if made > slot.policy.encryption_limit:
+                raise KeyExhaustedError(slot.name, each.version, slot.policy.encryption_limit)
+            each = msgspec.structs.replace(each, encryptions=made)
+        versions.append(each)
+    return Step(msgspec.structs.replace(slot, versions=tuple(versions)))
+
+
+def _destroy(slot: KeySlot, event: KeyDestroyed) -> Step[KeySlot]:
+    if slot.phase is not SlotPhase.DELETED:
+        raise InvalidInputError("key", "delete it first; it is destroyed after its waiting period")
+    if event.at_unix_ms < slot.destroy_unix_ms:
+        raise WaitingPeriodError(slot.name, slot.destroy_unix_ms)
+    versions = tuple(msgspec.structs.replace(each, wrapped=b"") for each in slot.versions)
+    destroyed = msgspec.structs.replace(slot, phase=SlotPhase.DESTROYED, versions=versions, approvals=())
+    return _told(destroyed, event.audit, "destroyed")
+
+
+def _spent(slot: KeySlot, operation: str) -> KeySlot:
+    """The slot without the approvals that were for this operation: they hold for one."""
+    kept = tuple(each for each in slot.approvals if each.operation != operation)
+    return slot if len(kept) == len(slot.approvals) else msgspec.structs.replace(slot, approvals=kept)
+
+
+def _key_of(approval: Approval) -> tuple[str, str]:
+    return approval.operation, approval.approver
+
+
+def _told(slot: KeySlot, audit: AuditRecord, change: str) -> Step[KeySlot]:
+    published = SecurityKeyChanged(slot.name, slot.key_type, slot.owner, change)
+    return Step(slot, (RecordAudit(audit),), (published,))

@@ -1,0 +1,221 @@
+"""What happens to a key after its creation: rotation, bounds, nonces, export, deletion, approvals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from anya_actors.domain.hsm.audit import AuditRecord
+from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
+from anya_actors.domain.hsm.key_life import (
+    KeyApproved,
+    KeyConfigured,
+    KeyDeleted,
+    KeyDestroyed,
+    KeyExported,
+    KeyRestored,
+    KeyRotated,
+    NoncesReserved,
+    VersionsTrimmed,
+    check_approved,
+)
+from anya_actors.domain.hsm.machine import Allotted, key_of
+from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
+from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.machine import Event, InvalidInputError
+from anya_actors.ports.key_algorithms import KeyAlgorithms
+from anya_actors.services.hsm.keys import KeyRing, key_view_of
+from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.vault import Vault
+
+WRAPPING_KEY = "wrapping"
+
+
+class KeyLife:
+    """Changes keys, each change once per message id, audited, and approved where the policy wants it."""
+
+    def __init__(
+        self, records: AuditedRecords, algorithms: KeyAlgorithms, vault: Vault, ring: KeyRing
+    ) -> None:
+        self._records = records
+        self._algorithms = algorithms
+        self._vault = vault
+        self._ring = ring
+
+    async def rotate(self, name: str, owner: str, message_id: str) -> KeyView:
+        """A new version; it encrypts and signs from now on."""
+
+        async def event(slot: KeySlot) -> Event:
+            now = self._records.clock.now_unix_ms()
+            number = slot.versions[-1].version + 1
+            with await self._ring.drawn(slot.key_type) as private_key:
+                version = self._vault.wrap(slot, number, private_key, now)
+            return KeyRotated(version, self._entry("rotate", slot, number))
+
+        return await self._changed("rotate", name, owner, (), message_id, event)
+
+    async def configure(
+        self,
+        name: str,
+        owner: str,
+        minimum_version: int,
+        minimum_encryption_version: int,
+        policy: KeyPolicy,
+        message_id: str,
+    ) -> KeyView:
+        """Other minimum versions, another policy; every version is wrapped anew under it."""
+
+        async def event(slot: KeySlot) -> Event:
+            check_policy(policy, slot.key_type)
+            if slot.policy.exportable < policy.exportable:
+                raise OperationRefusedError(name, "become exportable after its creation")
+            versions = slot.versions
+            if policy != slot.policy:
+                changed = msgspec.structs.replace(slot, policy=policy)
+                versions = tuple(self._vault.rewrap(slot, changed, each) for each in slot.versions)
+            audit = self._entry("configure", slot)
+            return KeyConfigured(minimum_version, minimum_encryption_version, policy, versions, audit)
+
+        facts = (minimum_version, minimum_encryption_version, policy)
+        return await self._changed("configure", name, owner, facts, message_id, event)
+
+    async def trim(self, name: str, owner: str, first: int, message_id: str) -> KeyView:
+        """Forget the private halves of every version before ``first``."""
+
+        async def event(slot: KeySlot) -> Event:
+            return VersionsTrimmed(first, self._entry("trim", slot, first))
+
+        return await self._changed("trim", name, owner, (first,), message_id, event)
+
+    async def delete(self, name: str, owner: str, message_id: str) -> KeyView:
+        """Stop every use; the key can be restored while its policy's waiting period lasts."""
+
+        async def event(slot: KeySlot) -> Event:
+            now = self._records.clock.now_unix_ms()
+            return KeyDeleted(now + slot.policy.deletion_wait_s * 1000, self._entry("delete", slot))
+
+        return await self._changed("delete", name, owner, (), message_id, event)
+
+    async def restore(self, name: str, owner: str, message_id: str) -> KeyView:
+        """Take a deletion back; the key is disabled until it is enabled."""
+
+        async def event(slot: KeySlot) -> Event:
+            return KeyRestored(self._entry("restore", slot))
+
+        return await self._changed("restore", name, owner, (), message_id, event)
+
+    async def destroy(self, name: str, owner: str, message_id: str) -> KeyView:
+        """Forget the private halves of a deleted key for ever; its name stays taken."""
+
+        async def event(slot: KeySlot) -> Event:
+            return KeyDestroyed(self._records.clock.now_unix_ms(), self._entry("destroy", slot))
+
+        return await self._changed("destroy", name, owner, (), message_id, event)
+
+    async def approve(self, name: str, operation: str, approver: str, message_id: str) -> KeyView:
+        """An approver's word for one guarded operation; it holds for an hour."""
+        async with self._records.refusals("approve", approver, name):
+            slot = await self._ring.slot(name)
+            if slot.phase is SlotPhase.EMPTY or approver not in slot.policy.approvers:
+                raise UnknownKeyError(name)
+            if operation not in slot.policy.guarded:
+                raise InvalidInputError("operation", f"guarded are {', '.join(slot.policy.guarded)}")
+            approval = Approval(operation, approver, self._records.clock.now_unix_ms())
+            audit = self._records.entry(
+                "approve", owner=approver, key=name, detail=f"{operation} by {approver}"
+            )
+            return key_view_of(
+                await self._records.change(
+                    key_of(name),
+                    KeyApproved(approval, audit),
+                    message_id=message_id,
+                    request=("approve", operation, approver),
+                )
+            )
+
+    async def export(
+        self, name: str, owner: str, recipient_pem: bytes, version: int, digest: str, message_id: str
+    ) -> bytes:
+        """A version wrapped to an RSA key: RSA-OAEP and AES-KWP. Only if the policy says exportable."""
+        async with self._records.refusals("export", owner, name):
+            slot = await self._ring.slot(name)
+            check_use(slot, owner)
+            check_approved(slot, "export", self._records.clock.now_unix_ms())
+            if not slot.policy.exportable:
+                raise OperationRefusedError(name, "be exported")
+            found = find_version(slot, version)
+            with (
+                self._vault.unwrap(slot, found) as private_key,
+                self._algorithms.write(slot.key_type, private_key) as written,
+            ):
+                blob = self._algorithms.wrap_to(recipient_pem, written, digest)
+            await self._records.change(
+                key_of(name),
+                KeyExported(self._entry("export", slot, found.version)),
+                message_id=message_id,
+                request=("export", found.version, recipient_pem),
+            )
+        return blob
+
+    async def public_key_as(self, name: str, form: str, version: int) -> str:
+        """A public key in a form of others: text, or bytes in hex."""
+        slot = await self._ring.slot(name)
+        if slot.phase is SlotPhase.EMPTY:
+            raise UnknownKeyError(name)
+        found = find_version(slot, version)
+        written = self._algorithms.write_public_key(slot.key_type, found.public_key, form)
+        return written.decode() if form in ("pem", "jwk") else written.hex()
+
+    async def wrapping_key(self) -> bytes:
+        """The RSA-4096 public key (PEM) to wrap imported keys with; drawn at its first use."""
+        slot = await self._wrapping_slot()
+        return self._algorithms.write_public_key("rsa-4096", slot.versions[-1].public_key, "pem")
+
+    async def open_wrapped(self, blob: bytes, digest: str) -> bytearray:
+        """What was wrapped to `wrapping_key`, in a buffer that the caller wipes."""
+        slot = await self._wrapping_slot()
+        with self._vault.unwrap(slot, slot.versions[-1]) as private_key:
+            return (await asyncio.to_thread(self._algorithms.unwrap_with, private_key, blob, digest)).buffer
+
+    async def allot(self, name: str, owner: str, version: int, count: int) -> tuple[int, int]:
+        """The next encryptions of one version, counted as made: the first number, and the one after."""
+        slot = await self._ring.slot(name)
+        check_use(slot, owner, "encrypt")
+        found = find_version(slot, version)
+        left = slot.policy.encryption_limit - found.encryptions
+        count = max(1, min(count, left))  # one too many is refused by the rule
+        event = NoncesReserved(found.version, count)
+        reply = await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
+        if not isinstance(reply, Allotted):
+            raise TypeError(f"an allotment was answered with {type(reply).__name__}")
+        return reply.first, reply.end
+
+    async def _wrapping_slot(self) -> KeySlot:
+        return await self._ring.platform_key(WRAPPING_KEY, "rsa-4096", ("decrypt", "encrypt"))
+
+    async def _changed(
+        self,
+        operation: str,
+        name: str,
+        owner: str,
+        facts: tuple[object, ...],
+        message_id: str,
+        event_of: Callable[[KeySlot], Awaitable[Event]],
+    ) -> KeyView:
+        request = (operation, owner, *facts)
+        async with self._records.refusals(f"{operation}-key", owner, name):
+            view = await self._records.answered(key_of(name), message_id, request)
+            if view is None:
+                slot = await self._ring.slot(name)
+                if slot.phase is SlotPhase.EMPTY or slot.owner != owner or owner == PLATFORM_OWNER:
+                    raise UnknownKeyError(name)
+                check_approved(slot, operation, self._records.clock.now_unix_ms())
+                event = await event_of(slot)
+                view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+        return key_view_of(view)
+
+    def _entry(self, operation: str, slot: KeySlot, version: int = 0) -> AuditRecord:
+        return self._records.entry(f"{operation}-key", owner=slot.owner, key=slot.name, key_version=version)
