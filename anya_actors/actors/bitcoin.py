@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from anya_actors.actors.shell import DurableActor, served
+from anya_actors.actors.shell import served
+from anya_actors.actors.wallet_methods import WalletMethods
 from anya_actors.domain.bitcoin.views import (
-    AddressView,
-    BalanceView,
     BlockView,
     BroadcastView,
     FeeratesView,
     MempoolView,
-    PaymentView,
     ProofView,
     SubscriptionView,
     TipView,
     TransactionView,
     UnspentView,
     WaitingView,
-    WalletView,
 )
-from anya_actors.services.bitcoin import BitcoinService
 
 
-class BitcoinActor(DurableActor[BitcoinService]):
+class BitcoinActor(WalletMethods):
     """Chain, wallets and payments; each method as in `BitcoinService`."""
 
     @served
@@ -95,42 +91,3 @@ class BitcoinActor(DurableActor[BitcoinService]):
     @served
     async def generate(self, address: str, blocks: int, *, message_id: str) -> list[str]:
         return await self.service.generate(address, blocks, message_id=message_id)
-
-    @served
-    async def create_wallet(self, name: str, *, message_id: str) -> WalletView:
-        return await self.service.create_wallet(name, message_id=message_id)
-
-    @served
-    async def wallets(self) -> list[WalletView]:
-        return await self.service.wallets()
-
-    @served
-    async def new_address(self, wallet: str, *, message_id: str) -> AddressView:
-        return await self.service.new_address(wallet, message_id=message_id)
-
-    @served
-    async def balance(self, wallet: str) -> BalanceView:
-        return await self.service.balance(wallet)
-
-    @served
-    async def send(
-        self,
-        wallet: str,
-        address: str,
-        amount_sat: int,
-        feerate_sat_per_vb: int | None = None,
-        max_fee_sat: int | None = None,
-        *,
-        message_id: str,
-    ) -> PaymentView:
-        return await self.service.send(
-            wallet, address, amount_sat, feerate_sat_per_vb, max_fee_sat, message_id=message_id
-        )
-
-    @served
-    async def payment(self, payment_id: str) -> PaymentView:
-        return await self.service.payment(payment_id)
-
-    @served
-    async def payments(self, wallet: str) -> list[PaymentView]:
-        return await self.service.payments(wallet)

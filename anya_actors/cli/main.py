@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from anya_actors import __version__
-from anya_actors.cli import bitcoin, hsm
+from anya_actors.cli import bitcoin, hsm, wallet
 from anya_actors.cli.options import Config, DataDir, Json, settings_of
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 token_app = typer.Typer(help="Access tokens for the HTTP API.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(token_app, name="token")
 app.add_typer(bitcoin.app, name="bitcoin")
+app.add_typer(wallet.app, name="wallet")
 app.add_typer(hsm.app, name="hsm")
 
 

@@ -22,6 +22,8 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
         "system:read": "Read the supervision tree, the living actors and the settings.",
         "bitcoin:read": "Read the chain, wallets, balances and payments.",
         "bitcoin:write": "Make wallets and addresses, spend from any wallet; includes bitcoin:read.",
+        "wallet:read": "Read wallets, their addresses, coins, labels and payments.",
+        "wallet:write": "Make wallets, pay, sign messages and PSBTs; includes wallet:read.",
         "security:read": "Read keys (public parts), own sessions and the audit log.",
         "security": "Make keys and sessions, sign and verify; includes security:read.",
         "events:read": "Listen to every event of the platform.",
@@ -30,6 +32,7 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 _INCLUDED_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "bitcoin:read": ("bitcoin:write",),
+    "wallet:read": ("wallet:write",),
     "security:read": ("security",),
 }
 

@@ -230,6 +230,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "transaction-not-found": 404,
         "output-not-found": 404,
         "unknown-subscription": 404,
+        "not-our-address": 404,
         "method-not-allowed": 405,
         "slow-body": 408,
         "illegal-transition": 409,

@@ -190,6 +190,27 @@ class PaymentView(msgspec.Struct, frozen=True, tag=True):
     cancels: bool = False
 
 
+class SignedMessageView(msgspec.Struct, frozen=True):
+    """A message and its signature (BIP322)."""
+
+    address: str
+    message: str
+    signature: str
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """A signature that holds: of which form, and since when (BIP322's "time T and age S").
+
+    ``coins`` are the further outputs that a proof of funds claims.
+    """
+
+    address: str
+    variant: str
+    lock_time: int
+    sequence: int
+    coins: tuple[str, ...]
+
+
 class ExtendedKeyView(msgspec.Struct, frozen=True):
     """A wallet's extended public key: ``expression`` is it with its origin, as descriptors hold it."""
 

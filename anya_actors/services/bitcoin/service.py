@@ -41,6 +41,7 @@ from anya_actors.services.bitcoin.ledger import (
     Ledger,
     wallet_key,
 )
+from anya_actors.services.bitcoin.messages import Messages
 from anya_actors.services.bitcoin.mining import Miner
 from anya_actors.services.bitcoin.node_queries import NodeQueries
 from anya_actors.services.bitcoin.payments import Payments, SendTerms
@@ -90,6 +91,7 @@ class BitcoinService:
         self.wallet_book = Wallets(self._ledger, rpc, self._keys, self._follower, clock, self._settings)
         self._payments = Payments(self._ledger, rpc, self.wallet_book, clock, randomness, self._settings)
         self._miner = Miner(self._ledger, rpc, self._follower, network)
+        self.messages = Messages(self._ledger, signer, network)
         self.node = NodeQueries(rpc, self._follower, self._settings)
         self.subscriptions = Subscriptions(self._ledger, rpc, self._follower, clock, self._settings.network)
 

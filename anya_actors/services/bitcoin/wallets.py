@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin import wallet_views
 from anya_actors.domain.bitcoin.account import (
@@ -22,6 +23,7 @@ from anya_actors.domain.bitcoin.account import (
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor
 from anya_actors.domain.bitcoin.labels import check_label, format_labels, parse_labels
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.transaction import parse_outpoint
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -42,6 +44,7 @@ from anya_actors.domain.bitcoin.wallet import (
     check_wallet_name,
 )
 from anya_actors.domain.bitcoin.wallet_scripts import key_script
+from anya_actors.domain.keys.key_origin import parse_key_path
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc
 from anya_actors.ports.clock import Clock
@@ -215,6 +218,21 @@ class Wallets:
     async def import_labels(self, wallet: str, text: str, message_id: str) -> None:
         await self.set_labels(wallet, parse_labels(text), message_id)
 
+    async def freeze(self, wallet: str, outpoints: Sequence[str], frozen: bool, message_id: str) -> None:
+        """Keep these coins from being spent, or no longer; their labels stay."""
+        key, request = wallet_key(check_wallet_name(wallet)), ("freeze", wallet, tuple(outpoints), frozen)
+        async with self._ledger.locks(key):
+            before = await self._ledger.wallet(wallet)
+            known = {one.ref: one for one in before.labels if one.kind == "output"}
+            names = [str(parse_outpoint(one)) for one in outpoints]
+            labels = tuple(
+                check_label(replace(known.get(name, Label("output", name)), spendable=not frozen))
+                for name in names
+            )
+            await self._ledger.engine.handle(
+                key, LabelsSet(labels), message_id=call_id(message_id), request=request
+            )
+
     async def set_labels(self, wallet: str, labels: Sequence[Label], message_id: str) -> None:
         """Set these labels; one without text takes the label away."""
         key = wallet_key(check_wallet_name(wallet))
@@ -234,10 +252,14 @@ class Wallets:
             await self._ledger.engine.handle(key, event, message_id=call_id(message_id), request=request)
         self._follower.wake()
 
-    async def extended_key(self, wallet: str, path: tuple[int, ...]) -> ExtendedKeyView:
-        """The extended public key at a path of the wallet's key, which is made at the first time."""
+    async def extended_key(self, wallet: str, path: str) -> ExtendedKeyView:
+        """The extended public key at a path of the wallet's key, which is made at the first time.
+
+        Raises `KeyPathError`.
+        """
+        steps = parse_key_path(path)
         key = await self._keys.master(check_wallet_name(wallet))
-        origin, xpub = await self._keys.extended(key, path)
+        origin, xpub = await self._keys.extended(key, steps)
         return ExtendedKeyView(key, f"[{origin}]{xpub}", xpub, origin.fingerprint.hex())
 
 

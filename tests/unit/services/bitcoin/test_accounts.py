@@ -130,7 +130,7 @@ async def test_a_wallet_born_in_the_past_finds_what_it_was_paid(world: Any, serv
 
 
 async def test_one_descriptor_with_two_paths_gives_both_branches(world: Any, service: BitcoinService) -> None:
-    key = await service.wallet_book.extended_key("cosigner", (48 | 1 << 31,))
+    key = await service.wallet_book.extended_key("cosigner", "m/48h")
     text = f"wpkh({key.expression}/<0;1>/*)"
     order = WalletOrder(descriptor=text, key=key.key)
     view = await service.create_wallet("cosigner", order, message_id="w")
