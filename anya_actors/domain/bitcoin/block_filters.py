@@ -2,8 +2,8 @@
 
 A filter is a Golomb-coded set: each element is hashed to a number below ``count * M``, the
 numbers are sorted, and their differences are written with ``P`` bits and a unary rest. The hash
-is libsodium's SipHash-2-4 and the bits are moved as text, so that a block of thousands of scripts
-takes milliseconds.
+is libsodium's SipHash-2-4, called below PyNaCl's own checks, and the bits are moved as text, so that
+a block of thousands of scripts takes milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
-from nacl.bindings import crypto_shorthash_siphash24
+from nacl._sodium import ffi, lib  # type: ignore[import-not-found] # a compiled module
 
 from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.script import OP_RETURN
@@ -136,8 +136,14 @@ def matches_any(encoded: bytes, key: bytes, elements: Iterable[bytes]) -> bool:
 
 def _numbers(elements: set[bytes], key: bytes, count: int) -> Sequence[int]:
     """The sorted number of each element; ``count`` is that of the set."""
+    if len(key) != KEY_SIZE:
+        raise ValueError("a key of a filter has 16 bytes")
     bound = count * M
-    return sorted(
-        int.from_bytes(crypto_shorthash_siphash24(element, key), "little") * bound >> 64
-        for element in elements
-    )
+    siphash, found = lib.crypto_shorthash_siphash24, ffi.new("unsigned char[8]")
+    value = ffi.buffer(found)
+    numbers = []
+    for element in elements:
+        siphash(found, element, len(element), key)
+        numbers.append(int.from_bytes(value, "little") * bound >> 64)
+    numbers.sort()
+    return numbers

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 import msgspec
@@ -83,7 +84,7 @@ def connect_changes(block: Block, mark: Mark, read_many: ReadMany) -> Changes:
             rows[key] += txid + SPENDER.pack(index, height)
     puts += rows.items()
     puts.append(_filter_row(block, scripts, _header_before(block, read_many)))
-    puts.sort()
+    puts.sort(key=itemgetter(0))
     return Changes(_moved(mark, block.hash, height, made, spent), puts, [])
 
 

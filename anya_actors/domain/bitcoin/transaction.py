@@ -35,6 +35,7 @@ WITNESS_SCALE: Final = 4
 
 _I32, _U32, _I64 = struct.Struct("<i"), struct.Struct("<I"), struct.Struct("<q")
 _OUTPOINT = struct.Struct("<32sI")
+_TXID = bytes.__new__  # a txid of bytes whose length is known, unchecked
 
 
 class Outpoint(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -262,7 +263,10 @@ def _transaction_at(data: bytes, start: int) -> tuple[Transaction, int]:
     if flag:
         stripped = data[start : start + 4] + data[body:body_end] + data[at:end]
     # What the cached properties would compute from a serialisation made anew.
-    transaction.__dict__.update(_raw=raw, txid=Txid(sha256d(stripped)), stripped_size=len(stripped))
+    known = transaction.__dict__
+    known["_raw"] = raw
+    known["txid"] = _TXID(Txid, sha256d(stripped))
+    known["stripped_size"] = len(stripped)
     return transaction, end
 
 
@@ -277,7 +281,7 @@ def _inputs_at(data: bytes, at: int) -> tuple[list[tuple[Outpoint, bytes, int]],
             size, at = compact_size_at(data, at - 1)
         end = at + size
         (sequence,) = _U32.unpack_from(data, end)
-        found.append((Outpoint(Txid(txid), index), data[at:end], sequence))
+        found.append((Outpoint(_TXID(Txid, txid), index), data[at:end], sequence))
         at = end + 4
     return found, at
 

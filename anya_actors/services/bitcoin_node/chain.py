@@ -8,6 +8,7 @@ engine and the indexes are only views of the journal, and each finds its way fro
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -290,8 +291,9 @@ class Chain:
         return judged, prepared
 
     def _prepare(self, raw: bytes, block: Block | None, is_next: bool) -> _Arrival:
-        block = block or parse_leading_block(raw)
-        return _Arrival(block, self.index.prepare_connect(block) if is_next else None)
+        with _collector_resting():
+            block = block or parse_leading_block(raw)
+            return _Arrival(block, self.index.prepare_connect(block) if is_next else None)
 
     async def invalidate(self, node: BlockNode) -> ChainChange:
         """Leave the branch of this block for ever, or until it is reconsidered."""
@@ -359,6 +361,18 @@ class Chain:
         # In the event loop and without an await: whoever reads finds tree and rows at one block.
         self.index.apply(change)
         self.tree.push(node)
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """Nothing of what is made here is cyclic, but the collector would walk it again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _batches(nodes: Sequence[BlockNode]) -> Iterator[Sequence[BlockNode]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 
 CookieOf = Callable[[str], tuple[str, str]]
 
@@ -92,10 +95,35 @@ async def _kill_while_it_starts(data_dir: Path, after_s: float) -> None:
     await process.wait()
 
 
+class Meddler:
+    """Takes the indexes away between two lives of the node, or puts old ones in their place."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._indexes = data_dir / "indexes"
+        self._old = data_dir / "indexes.old"
+
+    def meddle(self, kill: int) -> None:
+        if kill % 4 == 1:
+            shutil.rmtree(self._indexes)
+        elif kill % 4 == 3 and self._old.exists():
+            shutil.rmtree(self._indexes)
+            shutil.copytree(self._old, self._indexes)
+        else:
+            shutil.rmtree(self._old, ignore_errors=True)
+            shutil.copytree(self._indexes, self._old)
+
+
+def _rows(data_dir: Path) -> list[tuple[bytes, bytes]]:
+    store = RocksdbChainIndexes(data_dir / "indexes").open()
+    rows = list(store.scan(b""))
+    store.close()
+    return rows
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, cookie_of: CookieOf) -> None:
-    chance = random.Random(SEED)
+    chance, meddler = random.Random(SEED), Meddler(tmp_path)
     promised = Acknowledged()
     async with _running(tmp_path, cookie_of) as node:
         address = await node.call("getnewaddress")
@@ -104,6 +132,7 @@ async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, 
     for kill in range(KILLS):
         if kill % 3 == 0:
             await _kill_while_it_starts(tmp_path, chance.uniform(0.3, 1.5))
+        meddler.meddle(kill)
         async with _running(tmp_path, cookie_of) as node:
             await promised.verify(node)
             work = asyncio.create_task(promised.work(node, chance))
@@ -126,3 +155,9 @@ async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, 
         await promised.verify(node)
         await node.call("generatetoaddress", 1, address)
     assert node.process.returncode == 0
+    # What the indexes went through shows nowhere: built anew they are the same.
+    rows = _rows(tmp_path)
+    shutil.rmtree(tmp_path / "indexes")
+    async with _running(tmp_path, cookie_of, last=signal.SIGTERM):
+        pass
+    assert _rows(tmp_path) == rows
