@@ -59,12 +59,8 @@ def _waiting(context: EsploraContext, name: bytes) -> list[dict[str, Any]]:
 
 async def _confirmed(context: EsploraContext, name: bytes, last: str | None) -> list[dict[str, Any]]:
     """A page of the confirmed history, newest first; after the transaction ``last`` if that is a txid."""
-    history = context.node.chain.index.history(name)[::-1]
     try:
         after = None if last is None else Txid.from_hex(last)
     except HashError:
         after = None
-    if after is not None:
-        place = next((at for at, touch in enumerate(history) if touch.txid == after), len(history))
-        history = history[place + 1 :]
-    return [describe(context, seen) for seen in await context.lookups.confirmed(history[:PAGE])]
+    return [describe(context, seen) for seen in await context.lookups.history(name, after, PAGE)]

@@ -17,6 +17,7 @@ from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.mempool import MempoolEntry
 from anya_actors.domain.bitcoin.script_history import WaitingTouch, in_electrum_order
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput
+from anya_actors.ports.consensus import EngineFailedError
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 _REMEMBERED_BLOCKS: Final = 16
@@ -123,14 +124,17 @@ class Lookups:
         return seen
 
     async def _spent_coins(self, node: BlockNode) -> tuple[tuple[Coin, ...], ...] | None:
-        """The coins a block spent; None for one that was never connected, whose inputs nobody looked up."""
+        """The coins a block spent; None for a stale one whose inputs are not known."""
         if node.parent is None:
             return ()
         coins = self._spent.get(node)
         if coins is None:
             try:
                 coins = await self._node.chain.spent_coins(node)
-            except KeyError:
+            except (KeyError, EngineFailedError):
+                # Of a stale block the engine may know nothing, or be just about to be built anew.
+                if self._node.chain.tree.is_active(node):
+                    raise
                 return None
             self._spent[node] = coins
             while len(self._spent) > _REMEMBERED_BLOCKS:
@@ -164,14 +168,26 @@ class Lookups:
             for entry in self.waiting(name)
         )
 
-    async def confirmed(self, touches: Sequence[Touch]) -> list[SeenTransaction]:
-        """The transactions of a script's history, those left out whose block is no longer active."""
+    async def history(self, name: bytes, after: Txid | None, count: int) -> list[SeenTransaction]:
+        """A page of a script's confirmed transactions, newest first, from behind ``after``."""
         tree = self._node.chain.tree
-        nodes = [tree.active[touch.height] for touch in touches]
+        while True:
+            tip = tree.tip
+            touches = self._node.chain.index.history(name)[::-1]
+            if after is not None:
+                place = next((at for at, touch in enumerate(touches) if touch.txid == after), len(touches))
+                touches = touches[place + 1 :]
+            found = await self._confirmed(touches[:count])
+            if tree.is_active(tip):
+                return found
+
+    async def _confirmed(self, touches: Sequence[Touch]) -> list[SeenTransaction]:
+        """The transactions of a history as of now; good only if the tip of now is still active after it."""
+        nodes = [self._node.chain.tree.active[touch.height] for touch in touches]
         found = []
         for node, touch in zip(nodes, touches, strict=True):
             found += await self.in_block(node, touch.place, 1)
-        return [seen for seen in found if seen.node is not None and tree.is_active(seen.node)]
+        return found
 
     def unspent(self, name: bytes) -> list[tuple[Outpoint, TxOutput, BlockNode | None]]:
         """A script's outputs that nothing spends, not even what waits; confirmed ones first."""
@@ -210,7 +226,7 @@ class Lookups:
             if not tree.is_active(seen_to):
                 seen_to, totals = tree.active[0], ScriptTotals()
             fresh = [t for t in self._node.chain.index.history(name) if t.height > seen_to.height]
-            for seen in await self.confirmed(fresh):
+            for seen in await self._confirmed(fresh):
                 totals = totals.plus(seen, name)
             if tree.is_active(tip):
                 break
