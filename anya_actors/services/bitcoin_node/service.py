@@ -11,6 +11,7 @@ from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
+from anya_actors.domain.bitcoin.fee_estimator import FeeEstimator
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mempool import Mempool
 from anya_actors.domain.bitcoin.mempool_policy import MempoolPolicy
@@ -294,6 +295,11 @@ class BitcoinNodeService:
     async def prioritise(self, txid: Txid, delta_sat: int) -> None:
         """Count a transaction as paying more, or less, when blocks are made and room is short; durable."""
         await self._alone(lambda: self._waiting.prioritise(txid, delta_sat))
+
+    @property
+    def fees(self) -> FeeEstimator:
+        """What was observed of feerates and confirmations since the start."""
+        return self._waiting.estimator
 
     @property
     def mempool_policy(self) -> MempoolPolicy:

@@ -63,7 +63,7 @@ class Submissions:
             fee_sat = accepted.candidates[0].entry.fee_sat
             if fee_sat > limit_sat:
                 raise FeeTooHighError(fee_sat, limit_sat)
-        await self._waiting.enter(accepted)
+        await self._waiting.enter(accepted, is_alone=True)
         await self._waiting.limit()
         if transaction.txid not in self._waiting.pool:
             raise RejectedTransactionError(MEMPOOL_FULL, is_reconsiderable=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
+from anya_actors.domain.bitcoin.fee_estimator import FeeEstimator
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.mempool import (
     EntryAdded,
@@ -28,7 +31,9 @@ from anya_actors.services.bitcoin_node.journal import (
     TransactionsDropped,
 )
 
-MEMPOOL_FULL = "mempool full"
+MEMPOOL_FULL: Final = "mempool full"
+_RECENT_TIP_S: Final = 3 * 3600
+"""On an older tip fees teach nothing: the node is behind."""
 
 _Record = TransactionKept | TransactionsDropped | TransactionPrioritised
 
@@ -42,6 +47,7 @@ class WaitingTransactions:
         self._clock = clock
         self._noted: dict[Txid, tuple[Transaction, int]] = {}
         self._news: list[MempoolNotice] = []
+        self.estimator = FeeEstimator()
         self._floor = FeerateFloor(policy.incremental_feerate_sat_per_kvb)
         self.policy = policy
         self.pool = Mempool()
@@ -98,14 +104,34 @@ class WaitingTransactions:
             max_feerate_sat_per_kvb=max_feerate_sat_per_kvb,
         )
 
-    async def enter(self, accepted: Accepted) -> None:
-        """Take what was judged, durably; what no longer fits stays until `limit`."""
+    async def enter(self, accepted: Accepted, *, is_alone: bool = False) -> None:
+        """Take what was judged, durably; what no longer fits stays until `limit`.
+
+        ``is_alone``: it was not submitted in a package, so its fee says what the next block costs.
+        """
         records: list[_Record] = []
         if accepted.replaced:
             records.append(TransactionsDropped(tuple(bytes(txid) for txid in sorted(accepted.replaced))))
         records += [_kept(candidate.entry) for candidate in accepted.candidates]
         await self._journal.append(*records)
         self._apply(accepted)
+        self._collect()
+        (*_, candidate) = accepted.candidates
+        if is_alone and not candidate.parents and self._is_tip_recent():
+            rate = feerate_of(candidate.entry.fee_sat, candidate.vsize)
+            self.estimator.entered(candidate.txid, self._chain.tip.height, rate)
+
+    def _is_tip_recent(self) -> bool:
+        return self._chain.tip.header.time_s >= self._clock.now_unix_ms() // 1000 - _RECENT_TIP_S
+
+    def _collect(self) -> tuple[MempoolNotice, ...]:
+        """Note what changed in the pool, for subscribers and for the estimator."""
+        fresh = self.pool.take_notices()
+        self._news += fresh
+        for notice in fresh:
+            if isinstance(notice, EntryRemoved) and notice.reason is not RemovalReason.BLOCK:
+                self.estimator.left(notice.entry.txid)
+        return fresh
 
     def _apply(self, accepted: Accepted) -> None:
         self.pool.remove(accepted.replaced, RemovalReason.REPLACED)
@@ -115,6 +141,7 @@ class WaitingTransactions:
     async def limit(self) -> None:
         """Drop what is too old, then what pays least while the mempool is too large; durable."""
         gone = self._limit()
+        self._collect()
         if gone:
             await self._journal.append(TransactionsDropped(tuple(bytes(txid) for txid in gone)))
 
@@ -139,26 +166,36 @@ class WaitingTransactions:
 
     def take_news(self) -> tuple[MempoolNotice, ...]:
         """What entered and left since the last call, in order."""
-        news, self._news = (*self._news, *self.pool.take_notices()), []
-        return tuple(news)
+        self._collect()
+        news, self._news = tuple(self._news), []
+        return news
 
     # Following the chain
 
     async def follow(self, change: ChainChange) -> None:
         """Drop what blocks confirmed or made impossible; take back what they gave up."""
         deltas_sat = dict(self.pool.deltas_sat)
+        self._collect()
         with self._chain.whole():
-            lost = await self._change_pool(change)
-        await self._keep(lost, deltas_sat)
+            news = [notice for block in change.connected for notice in self._take_block(block)]
+            lost = await self._take_back_from(change) if change.disconnected else []
+        news += self._collect()
+        await self._keep(news, lost, deltas_sat)
 
-    async def _change_pool(self, change: ChainChange) -> list[Txid]:
+    def _take_block(self, block: Block) -> tuple[MempoolNotice, ...]:
+        self.pool.remove_for_block(block.transactions[1:])
+        self._floor.block_connected(self._clock.now_unix_ms() // 1000)
+        news = self._collect()
+        mined = [
+            notice.entry.txid
+            for notice in news
+            if isinstance(notice, EntryRemoved) and notice.reason is RemovalReason.BLOCK
+        ]
+        self.estimator.block_connected(self._chain.tree.nodes[block.hash].height, mined)
+        return news
+
+    async def _take_back_from(self, change: ChainChange) -> list[Txid]:
         """What disconnected blocks held and did not come back."""
-        self._news += self.pool.take_notices()
-        for block in change.connected:
-            self.pool.remove_for_block(block.transactions[1:])
-            self._floor.block_connected(self._clock.now_unix_ms() // 1000)
-        if not change.disconnected:
-            return []
         given_up = self._given_up(change)
         for transaction in given_up:
             await self._take_from_block(transaction)
@@ -207,10 +244,10 @@ class WaitingTransactions:
             return False
         return True
 
-    async def _keep(self, lost: Sequence[Txid], deltas_sat: dict[Txid, int]) -> None:
+    async def _keep(
+        self, news: Sequence[MempoolNotice], lost: Sequence[Txid], deltas_sat: dict[Txid, int]
+    ) -> None:
         # So that after a crash the same transactions wait, with the same priorities.
-        news = self.pool.take_notices()
-        self._news += news
         left = {
             notice.entry.txid: None
             for notice in news

@@ -14,6 +14,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     blockchain,
     blocks,
     control,
+    fees,
     filters,
     mempool,
     mining,
@@ -38,11 +39,11 @@ _CATEGORIES: Final = {
     | tip_waits.METHODS
     | unspent.METHODS,
     "control": control.METHODS,
-    "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN | mempool.HIDDEN,
+    "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN | mempool.HIDDEN | fees.HIDDEN,
     "mining": mining.METHODS | block_templates.METHODS | mempool.MINING,
     "network": network.METHODS,
     "rawtransactions": transactions.METHODS | raw_transactions.METHODS | mempool.RAW_TRANSACTIONS,
-    "util": util.METHODS | filters.UTIL | mempool.UTIL,
+    "util": util.METHODS | filters.UTIL | fees.UTIL,
     "wallet": wallet.METHODS,
     "zmq": control.ZMQ,
 }

@@ -15,12 +15,13 @@ from anya_actors.domain.bitcoin.packages import MAX_PACKAGE_COUNT, is_tree
 from anya_actors.domain.bitcoin.script import has_valid_operations, is_unspendable
 from anya_actors.domain.bitcoin.standardness import dust_outputs
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
+from anya_actors.domain.machine import NotSupportedError
 from anya_actors.serve.bitcoin_rpc.arguments import INT64, Arguments, parse_hash, parse_integer, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import btc
 from anya_actors.serve.bitcoin_rpc.describe_mempool import describe_cluster, describe_entry
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
-from anya_actors.serve.bitcoin_rpc.signature import json_type
+from anya_actors.serve.bitcoin_rpc.signature import json_type, wrong_type
 from anya_actors.services.bitcoin_node.acceptance import MISSING_INPUTS
 from anya_actors.services.bitcoin_node.package_submission import (
     Entered,
@@ -39,7 +40,8 @@ DEFAULT_MAX_FEERATE_SAT: Final = COIN_SAT // 10
 
 
 async def sendrawtransaction(context: RpcContext, arguments: Arguments) -> Any:
-    transaction = arguments.transaction("hexstring")
+    told = "TX decode failed. Make sure the tx has at least one input."
+    transaction = _transaction(arguments.text("hexstring"), told)
     _verify_burns_little(transaction, arguments)
     limit = _max_feerate(arguments)
     return str(await context.node.submit_transaction(transaction, limit or None))
@@ -67,14 +69,15 @@ def _transactions(arguments: Arguments, name: str) -> list[Transaction]:
     if not 1 <= len(texts) <= MAX_PACKAGE_COUNT:
         text = f"Array must contain between 1 and {MAX_PACKAGE_COUNT} transactions."
         raise RpcError(RpcCode.INVALID_PARAMETER, text)
-    return [_transaction(text) for text in texts]
+    told = "TX decode failed: {} Make sure the tx has at least one input."
+    return [_transaction(require(text, str), told.format(text)) for text in texts]
 
 
-def _transaction(text: Any) -> Transaction:
+def _transaction(text: str, told: str) -> Transaction:
+    """Read it; ``told`` is what Core says if it cannot."""
     try:
-        return parse_transaction_hex(require(text, str))
+        return parse_transaction_hex(text)
     except MalformedTransactionError as error:
-        told = f"TX decode failed: {text} Make sure the tx has at least one input."
         raise RpcError(RpcCode.DESERIALIZATION_ERROR, told) from error
 
 
@@ -318,7 +321,10 @@ def _verify_no_others(given: Iterable[str], known: Collection[str]) -> None:
 
 async def prioritisetransaction(context: RpcContext, arguments: Arguments) -> Any:
     txid = arguments.hash("txid", Txid)
-    if arguments.raw("dummy"):
+    dummy = arguments.raw("dummy")
+    if dummy is not None and json_type(dummy) != "number":
+        raise RpcError(RpcCode.TYPE_ERROR, wrong_type(dummy, "number"))
+    if dummy:
         text = "Priority is no longer supported, dummy argument to prioritisetransaction must be 0."
         raise RpcError(RpcCode.INVALID_PARAMETER, text)
     delta_sat = parse_integer(arguments.raw("fee_delta"), INT64)
@@ -343,16 +349,16 @@ async def getprioritisedtransactions(context: RpcContext, _: Arguments) -> Any:
     return described
 
 
-async def estimatesmartfee(_: RpcContext, arguments: Arguments) -> Any:
-    target = arguments.integer("conf_target")
-    if not 1 <= target <= 1008:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Invalid conf_target, must be between 1 and 1008")
-    mode = arguments.text("estimate_mode", "economical").lower()
-    if mode not in ("unset", "economical", "conservative"):
-        text = 'Invalid estimate_mode parameter, must be one of: "unset", "economical", "conservative"'
-        raise RpcError(RpcCode.INVALID_PARAMETER, text)
-    # What Core answers on a chain whose blocks are never full.
-    return {"errors": ["Insufficient data or no feerate found"], "blocks": max(target, 2)}
+async def savemempool(_: RpcContext, __: Arguments) -> Any:
+    # Core writes mempool.dat; here each accepted transaction is in the journal before it is answered.
+    raise NotSupportedError("savemempool", "the mempool is always on disk, in the node's journal")
+
+
+async def getorphantxs(_: RpcContext, arguments: Arguments) -> Any:
+    verbosity = arguments.integer("verbosity")
+    if not 0 <= verbosity <= 2:
+        raise RpcError(RpcCode.INVALID_PARAMETER, f"Invalid verbosity value {verbosity}")
+    return []  # orphans come from peers, of which this node has none
 
 
 RAW_TRANSACTIONS: Final[dict[str, Method]] = dict(
@@ -380,11 +386,10 @@ BLOCKCHAIN: Final[dict[str, Method]] = dict(
 )
 MINING: Final[dict[str, Method]] = dict(
     [
-        method(prioritisetransaction, "txid:string", "dummy:number", "fee_delta:number", required=3),
+        method(prioritisetransaction, "txid:string", "dummy", "fee_delta:number", required=3),
         method(getprioritisedtransactions),
     ]
 )
-UTIL: Final[dict[str, Method]] = dict(
-    [method(estimatesmartfee, "conf_target:number", "estimate_mode:string", required=1)]
+HIDDEN: Final[dict[str, Method]] = dict(
+    [method(getmempoolfeeratediagram), method(getorphantxs, "verbosity"), method(savemempool)]
 )
-HIDDEN: Final[dict[str, Method]] = dict([method(getmempoolfeeratediagram)])
