@@ -35,6 +35,11 @@ class Purse:
         key = await node.new_address_key(AddressKind.BECH32)
         await node.generate(key.script_pubkey, coins)
         await node.generate(b"\x51", 100)
+        return cls.of(node, key)
+
+    @classmethod
+    def of(cls, node: BitcoinNodeService, key: WalletKey) -> Purse:
+        """What a key has now, oldest first."""
         found = node.chain.index.unspent(scripthash(key.script_pubkey))
         return cls(key, [(outpoint, coin.amount_sat) for outpoint, coin in found])
 
