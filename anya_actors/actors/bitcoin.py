@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anya_actors.actors.shell import served
 from anya_actors.actors.wallet_methods import WalletMethods
+from anya_actors.domain.bitcoin.payees import PayeeView, PaymentRequestView
 from anya_actors.domain.bitcoin.views import (
     BlockView,
     BroadcastView,
@@ -67,6 +68,14 @@ class BitcoinActor(WalletMethods):
     @served
     async def verify_proof(self, proof_hex: str) -> ProofView:
         return await self.service.node.verify_proof(proof_hex)
+
+    @served
+    async def payment_request(self, uri: str) -> PaymentRequestView:
+        return self.service.payees.read(uri)
+
+    @served
+    async def payee(self, name: str, proof_hex: str) -> PayeeView:
+        return self.service.payees.verify(name, proof_hex)
 
     @served
     async def subscribe(

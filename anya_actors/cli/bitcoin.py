@@ -115,6 +115,30 @@ def verify_proof(
 
 
 @app.command()
+def request(
+    uri: Annotated[str, typer.Argument(metavar="URI")],
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """What a bitcoin: URI asks for, and all the ways to pay it."""
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/payment-requests/read", {"uri": uri})
+
+
+@app.command()
+def payee(
+    name: Annotated[str, typer.Argument(metavar="USER@DOMAIN")],
+    proof_hex: Annotated[str, typer.Argument(metavar="HEX", help="Its DNSSEC proof, - for stdin.")],
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """What a name's owner wants to be paid by, verified by a DNSSEC proof (BIP353)."""
+    body = {"name": name, "proof": argument_or_stdin(proof_hex)}
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/payees/verify", body)
+
+
+@app.command()
 def watch(
     subject: Annotated[str, typer.Argument(metavar="transaction|address|script|outpoint")],
     value: Annotated[str, typer.Argument(metavar="VALUE")],

@@ -6,7 +6,7 @@ added is checked as it comes, so that a wrong part names its signer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from anya_actors.domain.bitcoin.musig2 import derive, path_tweaks, taproot_tweak
@@ -14,6 +14,7 @@ from anya_actors.domain.bitcoin.psbt.document import Psbt
 from anya_actors.domain.bitcoin.psbt.errors import PsbtInputError
 from anya_actors.domain.bitcoin.psbt.fields import In
 from anya_actors.domain.bitcoin.psbt.maps import InputMap
+from anya_actors.domain.bitcoin.psbt.sign import USUAL_SIGHASHES
 from anya_actors.domain.bitcoin.script import ScriptType, classify, hash160
 from anya_actors.domain.bitcoin.sighash import (
     Sighash,
@@ -119,9 +120,17 @@ def _place(shared: SharedKey, participant: bytes, index: int) -> int:
     return shared.participants.index(participant)
 
 
-def round_of(psbt: Psbt, index: int, shared: SharedKey) -> MusigRound | None:
-    """What each participant needs for signing its part, or None while nonces are missing."""
+def round_of(
+    psbt: Psbt, index: int, shared: SharedKey, *, sighashes: Collection[int] = USUAL_SIGHASHES
+) -> MusigRound | None:
+    """What each participant needs for signing its part, or None while nonces are missing.
+
+    Raises `PsbtInputError` for a signature type that is not one of ``sighashes``: others let somebody
+    change the transaction.
+    """
     held = psbt.inputs[index]
+    if (held.sighash_type or Sighash.DEFAULT) not in sighashes:
+        raise PsbtInputError("signed", f"its signature type {held.sighash_type:#04x} is not allowed", index)
     nonces = [held.value(In.MUSIG2_PUB_NONCE, shared.key_data(one)) for one in shared.participants]
     whole = [nonce for nonce in nonces if nonce is not None]
     if len(whole) != len(nonces):
@@ -140,7 +149,7 @@ def with_part(psbt: Psbt, index: int, shared: SharedKey, participant: bytes, par
 
 
 def _session(psbt: Psbt, index: int, shared: SharedKey) -> Session:
-    signing = round_of(psbt, index, shared)
+    signing = round_of(psbt, index, shared, sighashes=tuple(Sighash))
     if signing is None:
         raise PsbtInputError("signed", "MuSig2 nonces of some participants are missing", index)
     return Session(shared.key, signing.aggregate_nonce, signing.message)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from anya_actors.domain.bitcoin.payees import PayeeView, PaymentRequestView
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -35,7 +36,9 @@ from anya_actors.serve.schemas.bitcoin import (
     NewSubscription,
     NewWallet,
     OutputIndex,
+    Payee,
     PaymentId,
+    PaymentRequest,
     Proof,
     RawTransaction,
     SubscriptionId,
@@ -55,6 +58,8 @@ VIEWS: Final = (
     MempoolView,
     WaitingView,
     FeeratesView,
+    PaymentRequestView,
+    PayeeView,
     SubscriptionView,
     WalletView,
     AddressView,
@@ -122,6 +127,18 @@ async def proof(caller: Reader, txid: Txid) -> Response:
 async def verify_proof(caller: Reader, body: Proof) -> Response:
     """What a proof proves; one that does not hold is an error."""
     return caller.answer(await caller.read(BITCOIN, "verify_proof", body.proof))
+
+
+@router.post("/payment-requests/read", responses=shows(PaymentRequestView, "What is asked for."))
+async def read_payment_request(caller: Reader, body: PaymentRequest) -> Response:
+    """What a `bitcoin:` URI asks for, and all the ways to pay it (BIP21, BIP321)."""
+    return caller.answer(await caller.read(BITCOIN, "payment_request", body.uri))
+
+
+@router.post("/payees/verify", responses=shows(PayeeView, "What the payee wants to be paid by."))
+async def verify_payee(caller: Reader, body: Payee) -> Response:
+    """What the owner of a name wants to be paid by, if its DNSSEC proof holds now (BIP353)."""
+    return caller.answer(await caller.read(BITCOIN, "payee", body.name, body.proof))
 
 
 @router.get("/outputs/{txid}/{index}", responses=shows(UnspentView, "It is unspent."))

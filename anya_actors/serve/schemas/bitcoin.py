@@ -68,6 +68,21 @@ class Proof(Body):
     proof: str = Field(min_length=2, max_length=1_000_000, description="Hexadecimal")
 
 
+class PaymentRequest(Body):
+    """A URI that somebody wants to be paid by."""
+
+    uri: str = Field(min_length=8, max_length=16_384, description="A `bitcoin:` URI (BIP21, BIP321)")
+
+
+class Payee(Body):
+    """A name and the proof of what it stands for."""
+
+    name: str = Field(min_length=3, max_length=255, description="₿user@domain, with or without ₿")
+    proof: str = Field(
+        min_length=2, max_length=131_070, description="RFC 9102 `AuthenticationChain` records, hexadecimal"
+    )
+
+
 class NewSubscription(Body):
     """Whom to wait for. Events on the bus carry the subscription's id."""
 

@@ -44,6 +44,7 @@ from anya_actors.services.bitcoin.ledger import (
 from anya_actors.services.bitcoin.messages import Messages
 from anya_actors.services.bitcoin.mining import Miner
 from anya_actors.services.bitcoin.node_queries import NodeQueries
+from anya_actors.services.bitcoin.payees import Payees
 from anya_actors.services.bitcoin.payments import Payments, SendTerms
 from anya_actors.services.bitcoin.performer import Performer
 from anya_actors.services.bitcoin.settings import BitcoinSettings
@@ -93,6 +94,7 @@ class BitcoinService:
         self._miner = Miner(self._ledger, rpc, self._follower, network)
         self.messages = Messages(self._ledger, signer, network)
         self.node = NodeQueries(rpc, self._follower, self._settings)
+        self.payees = Payees(clock, network)
         self.subscriptions = Subscriptions(self._ledger, rpc, self._follower, clock, self._settings.network)
 
     # -- life ---------------------------------------------------------------------------------

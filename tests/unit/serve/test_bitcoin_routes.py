@@ -127,3 +127,19 @@ async def test_reading_alone_neither_broadcasts_nor_subscribes(platform: Any) ->
     body = {"subject": "script", "value": "51"}
     assert (await reader.post(f"{BASE}/subscriptions", json=body)).status_code == 403
     assert (await reader.post(f"{BASE}/transactions", json={"hex": RAW})).status_code == 403
+
+
+async def test_a_payment_request_is_read(node: MemoryBitcoinNode, client: httpx.AsyncClient) -> None:
+    read = await client.post(f"{BASE}/payment-requests/read", json={"uri": f"bitcoin:{ADDRESS}?amount=0.5"})
+    assert read.status_code == 200
+    assert (read.json()["addresses"], read.json()["amount_sat"]) == ([ADDRESS], 50_000_000)
+    refused = await client.post(f"{BASE}/payment-requests/read", json={"uri": f"bitcoin:{ADDRESS}?req-x=1"})
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:anya:problem:invalid-payment-uri")
+
+
+async def test_a_payee_without_a_proof_that_holds_is_refused(
+    node: MemoryBitcoinNode, client: httpx.AsyncClient
+) -> None:
+    for name, kind in (("alice@pay.com", "invalid-dnssec-proof"), ("alice", "invalid-human-name")):
+        refused = await client.post(f"{BASE}/payees/verify", json={"name": name, "proof": "00"})
+        assert (refused.status_code, refused.json()["type"]) == (422, f"urn:anya:problem:{kind}")

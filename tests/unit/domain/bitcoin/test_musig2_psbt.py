@@ -112,14 +112,14 @@ def psbt_of(kind: str) -> Psbt:
 def nonced(psbt: Psbt, shared: SharedKey) -> tuple[Psbt, list[SecretNonce]]:
     nonces = [generate_nonce(bytes([at]) * 32, key) for at, key in enumerate(KEYS)]
     for key, nonce in zip(KEYS, nonces, strict=True):
-        assert round_of(psbt, 0, shared) is None
+        assert round_of(psbt, 0, shared, sighashes=range(256)) is None
         psbt = with_nonce(psbt, 0, shared, key, nonce.public_nonce)
     return psbt, nonces
 
 
 def session_of(psbt: Psbt, shared: SharedKey) -> Session:
     """The session as a signer rebuilds it from what crosses the signer's port."""
-    signing = round_of(psbt, 0, shared)
+    signing = round_of(psbt, 0, shared, sighashes=range(256))
     assert signing is not None
     key = aggregate(signing.public_keys)
     for tweak, x_only in signing.tweaks:
@@ -149,6 +149,16 @@ def test_three_signers_sign_one_input_together(kind: str, sighash: int | None) -
     assert signature is not None
     assert signature[64:] == (b"" if sighash is None else bytes((sighash,)))
     assert schnorr_holds(shared.key.x_only, message_of(psbt, 0, shared), signature[:64])
+
+
+def test_a_signature_that_lets_the_transaction_change_must_be_allowed() -> None:
+    psbt = psbt_of("internal")
+    held = psbt.inputs[0].with_value(In.SIGHASH_TYPE, (0x82).to_bytes(4, "little"))
+    psbt = psbt.with_input(0, held)
+    (shared,) = shared_keys(psbt, 0)
+    psbt, _ = nonced(psbt, shared)
+    with pytest.raises(PsbtInputError, match="0x82"):
+        round_of(psbt, 0, shared)
 
 
 def test_a_wrong_part_is_refused_with_its_signers_place() -> None:
