@@ -8,11 +8,13 @@ from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
+    BroadcastView,
     CoinView,
     ExtendedKeyView,
     LabelView,
     MessageView,
     PaymentView,
+    PsbtView,
     SignedMessageView,
     WalletView,
 )
@@ -145,3 +147,37 @@ class WalletMethods(DurableActor[BitcoinService]):
     @served
     async def verify_message(self, address: str, message: str, signature: str) -> MessageView:
         return self.service.messages.verify(address, message, signature)
+
+    @served
+    async def create_psbt(
+        self,
+        wallet: str,
+        to: Sequence[tuple[str, int]],
+        terms: SendTerms,
+        version: int = 0,
+        *,
+        message_id: str,
+    ) -> PsbtView:
+        return await self.service.psbts.create(wallet, to, terms, version, message_id)
+
+    @served
+    async def sign_psbt(
+        self, wallet: str, psbt: str, max_fee_sat: int | None = None, *, message_id: str
+    ) -> PsbtView:
+        return await self.service.psbts.sign(wallet, psbt, max_fee_sat)
+
+    @served
+    async def combine_psbts(self, psbts: Sequence[str]) -> PsbtView:
+        return self.service.psbts.combine(psbts)
+
+    @served
+    async def finalize_psbt(self, psbt: str) -> PsbtView:
+        return self.service.psbts.finalize(psbt)
+
+    @served
+    async def decode_psbt(self, psbt: str, wallet: str | None = None) -> PsbtView:
+        return await self.service.psbts.decode(psbt, wallet)
+
+    @served
+    async def send_psbt(self, psbt: str, max_fee_sat: int | None = None, *, message_id: str) -> BroadcastView:
+        return await self.service.psbts.send(psbt, max_fee_sat)

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from anya_actors.cli import psbt
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote, argument_or_stdin
 
 BASE: Final = "/api/v1/wallet"
 
 app = typer.Typer(help="Wallets, coins, payments and messages.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(psbt.app, name="psbt")
 
 Name = Annotated[str, typer.Argument(metavar="WALLET")]
 PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT_ID")]
@@ -123,7 +125,7 @@ def send(
 ) -> None:
     """Pay one or several addresses by one transaction."""
     body = {
-        "recipients": [_receiver(one, send_all=send_all) for one in to],
+        "recipients": [receiver(one, send_all=send_all) for one in to],
         "feerate_sat_per_vb": feerate,
         "max_fee_sat": max_fee_sat,
         "inputs": coin or [],
@@ -135,7 +137,8 @@ def send(
     remote.post_and_show(_of(name, "payments"), body, idempotency_key=idempotency_key)
 
 
-def _receiver(text: str, *, send_all: bool) -> dict[str, Any]:
+def receiver(text: str, *, send_all: bool = False) -> dict[str, Any]:
+    """``ADDRESS=SATOSHIS`` as the API wants it."""
     address, mark, amount = text.partition("=")
     if send_all and not mark:
         return {"address": address, "amount_sat": 0}

@@ -250,6 +250,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "coin-not-spendable": 409,
         "generation-outcome-unknown": 409,
         "psbt-state": 409,
+        "psbt-input": 422,
         "descriptor-derivation": 422,
         "not-satisfiable": 409,
         "body-too-large": 413,

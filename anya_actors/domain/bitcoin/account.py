@@ -16,7 +16,10 @@ from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.address import encode_address
 from anya_actors.domain.bitcoin.descriptors import Descriptor, ScriptPlan, parse_descriptor
+from anya_actors.domain.bitcoin.descriptors.tree import Leaf, Tr
+from anya_actors.domain.bitcoin.descriptors.weights import satisfaction_bytes, script_bytes
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.wire import compact_size
 from anya_actors.domain.keys.key_origin import HARDENED, KeyPath
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 
@@ -120,7 +123,9 @@ class Branch:
         satisfaction = self.descriptor.max_satisfaction_weight(high_r=True)
         if satisfaction is None:
             raise InvalidInputError("descriptor", "what spending it weighs is not known")
-        return _BARE_INPUT_WEIGHT + 1 + satisfaction
+        node = self.descriptor.node
+        leaves = [_leaf_weight(depth, leaf) for depth, leaf in node.leaves] if isinstance(node, Tr) else []
+        return _BARE_INPUT_WEIGHT + 1 + max(satisfaction, *leaves, 0)
 
     def _derive(self, count: int) -> None:
         while len(self._scripts) < count:
@@ -128,6 +133,16 @@ class Branch:
             script = self.descriptor.script_pubkey(place)
             self._scripts.append(script)
             self._places[script] = place
+
+
+def _leaf_weight(depth: int, leaf: Leaf) -> int:
+    """The witness of a script path: elements, script and control block, each with its length (BIP341)."""
+    elements = satisfaction_bytes(leaf, x_only=True)
+    script = script_bytes(leaf)
+    if elements is None or script is None:
+        raise InvalidInputError("descriptor", "what spending one of its scripts weighs is not known")
+    control = 33 + 32 * depth
+    return elements + len(compact_size(script)) + script + len(compact_size(control)) + control
 
 
 @lru_cache(maxsize=_CACHED_BRANCHES)

@@ -78,14 +78,17 @@ class PaymentPlan:
         )
 
 
-def plan_payment(wallet: Wallet, order: PaymentOrder) -> PaymentPlan:
+def plan_payment(wallet: Wallet, order: PaymentOrder, *, alone: bool = True) -> PaymentPlan:
     """Choose coins for the order: confirmed ones, and own unconfirmed change where they are too few.
+
+    ``alone``: the platform's keys must be enough to sign it.
 
     Raises `AmountError`, `DustError`, `InsufficientFundsError`, `TransactionTooLargeError`,
     `CoinNotSpendableError`, `NotSupportedError`, `FeeCapMissingError`, `AbsurdFeeError`, or
     `InvalidInputError` for a feerate that is none.
     """
-    verify_signs_alone(wallet)
+    if alone:
+        verify_signs_alone(wallet)
     check_feerate(order.feerate_sat_per_vb)
     confirmed, unconfirmed = wallet.spendable(), wallet.spendable_change()
     if order.inputs or order.send_all:

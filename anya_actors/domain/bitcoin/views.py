@@ -190,6 +190,40 @@ class PaymentView(msgspec.Struct, frozen=True, tag=True):
     cancels: bool = False
 
 
+class PsbtInputView(msgspec.Struct, frozen=True):
+    """What an input spends, whether a wallet holds it, and whether it is signed enough."""
+
+    outpoint: str
+    amount_sat: int | None
+    address: str | None
+    ours: bool
+    complete: bool
+    signatures: int
+
+
+class PsbtOutputView(msgspec.Struct, frozen=True):
+    """Who is paid; ``ours`` as the wallet's descriptors say, not as the PSBT does."""
+
+    amount_sat: int
+    address: str | None
+    script_pubkey: str
+    ours: bool
+    change: bool
+
+
+class PsbtView(msgspec.Struct, frozen=True):
+    """A PSBT (base64) and what it does. ``hex`` is the signed transaction once it is complete."""
+
+    psbt: str
+    version: int
+    txid: str
+    complete: bool
+    fee_sat: int | None
+    inputs: tuple[PsbtInputView, ...]
+    outputs: tuple[PsbtOutputView, ...]
+    hex: str | None
+
+
 class SignedMessageView(msgspec.Struct, frozen=True):
     """A message and its signature (BIP322)."""
 

@@ -57,6 +57,23 @@ _LABEL_FILE: dict[str, Any] = {
 _DONE: dict[int | str, dict[str, Any]] = {204: {"description": "Done."}}
 
 
+def recipients_of(body: NewWalletPayment) -> tuple[tuple[str, int], ...]:
+    """Who is paid, as the actor wants it."""
+    return tuple((one.address, one.amount_sat) for one in body.recipients)
+
+
+def terms_of(body: NewWalletPayment) -> SendTerms:
+    """How, as the actor wants it."""
+    return SendTerms(
+        body.feerate_sat_per_vb,
+        body.max_fee_sat,
+        tuple(body.inputs),
+        body.only_inputs,
+        body.subtract_fee,
+        body.send_all,
+    )
+
+
 @router.get("/wallets", responses=shows_page(WalletView, "One page of wallets."))
 async def wallets(caller: Reader, paging: Page) -> Response:
     """The wallets, by name."""
@@ -172,16 +189,7 @@ async def payments(caller: Reader, wallet: WalletName, paging: Page) -> Response
 @router.post("/wallets/{wallet}/payments", status_code=201, responses=shows(PaymentView, "It.", 201))
 async def pay(caller: Writer, wallet: WalletName, body: NewWalletPayment) -> Response:
     """Pay. The answer means that the payment is decided and will be sent, whatever crashes."""
-    terms = SendTerms(
-        body.feerate_sat_per_vb,
-        body.max_fee_sat,
-        tuple(body.inputs),
-        body.only_inputs,
-        body.subtract_fee,
-        body.send_all,
-    )
-    to = tuple((one.address, one.amount_sat) for one in body.recipients)
-    payment: PaymentView = await caller.write(BITCOIN, "pay", wallet, to, terms)
+    payment: PaymentView = await caller.write(BITCOIN, "pay", wallet, recipients_of(body), terms_of(body))
     return caller.answer(payment, 201, Location=f"{router.prefix}/payments/{payment.payment_id}")
 
 

@@ -122,3 +122,45 @@ class MessageToVerify(Body):
     address: AddressText
     message: str = Field(max_length=10_000)
     signature: str = Field(min_length=1, max_length=400_000)
+
+
+PsbtText = Annotated[str, Field(min_length=1, max_length=2_000_000, description="PSBT in base64")]
+
+
+class NewPsbt(NewWalletPayment):
+    """A payment that others sign."""
+
+    version: Literal[0, 2] = 0
+
+
+class PsbtToSign(Body):
+    """A PSBT for the wallet's key to sign."""
+
+    psbt: PsbtText
+    max_fee_sat: FeeCap = None
+
+
+class PsbtBody(Body):
+    """A PSBT."""
+
+    psbt: PsbtText
+
+
+class PsbtToSend(Body):
+    """A PSBT with all its signatures."""
+
+    psbt: PsbtText
+    max_fee_sat: FeeCap = None
+
+
+class PsbtToDecode(Body):
+    """A PSBT, and the wallet that looks at it."""
+
+    psbt: PsbtText
+    wallet: str | None = Field(None, max_length=64)
+
+
+class PsbtList(Body):
+    """PSBTs of one transaction."""
+
+    psbts: list[PsbtText] = Field(min_length=1, max_length=20)

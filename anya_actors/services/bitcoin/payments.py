@@ -102,7 +102,7 @@ class Payments:
             order = PaymentOrder(
                 payment_id=payment_id,
                 recipients=recipients,
-                feerate_sat_per_vb=await self._feerate(terms.feerate_sat_per_vb),
+                feerate_sat_per_vb=await self.feerate(terms.feerate_sat_per_vb),
                 max_fee_sat=self._cap(terms.max_fee_sat),
                 final_confirmations=self._settings.final_confirmations,
                 requested_unix_ms=self._clock.now_unix_ms(),
@@ -167,7 +167,8 @@ class Payments:
     def _cap(self, max_fee_sat: int | None) -> int | None:
         return self._settings.max_fee_sat if max_fee_sat is None else max_fee_sat
 
-    async def _feerate(self, feerate_sat_per_vb: int | None) -> int:
+    async def feerate(self, feerate_sat_per_vb: int | None) -> int:
+        """The feerate itself, else the node's estimate, else the settings'; raises `FeerateUnknownError`."""
         if feerate_sat_per_vb is not None:
             return check_feerate(feerate_sat_per_vb)
         estimate = await self._rpc.estimate_feerate(self._settings.confirm_target_blocks)

@@ -47,6 +47,7 @@ from anya_actors.services.bitcoin.node_queries import NodeQueries
 from anya_actors.services.bitcoin.payees import Payees
 from anya_actors.services.bitcoin.payments import Payments, SendTerms
 from anya_actors.services.bitcoin.performer import Performer
+from anya_actors.services.bitcoin.psbts import Psbts
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
@@ -92,6 +93,17 @@ class BitcoinService:
         self.wallet_book = Wallets(self._ledger, rpc, self._keys, self._follower, clock, self._settings)
         self._payments = Payments(self._ledger, rpc, self.wallet_book, clock, randomness, self._settings)
         self._miner = Miner(self._ledger, rpc, self._follower, network)
+        self.psbts = Psbts(
+            self._ledger,
+            rpc,
+            signer,
+            self.wallet_book,
+            self._payments,
+            self._follower,
+            clock,
+            randomness,
+            self._settings,
+        )
         self.messages = Messages(self._ledger, signer, network)
         self.node = NodeQueries(rpc, self._follower, self._settings)
         self.payees = Payees(clock, network)

@@ -104,6 +104,29 @@ async def test_a_wallet_pays_is_bumped_and_shows_its_coins(chain: Chain) -> None
     assert again["code"] == "not-replaceable"
 
 
+async def test_a_psbt_goes_its_rounds(chain: Chain) -> None:
+    body = {
+        "recipients": [{"address": PAYEE, "amount_sat": 1_000_000}],
+        "feerate_sat_per_vb": 2,
+        "version": 2,
+    }
+    made = await chain.post("/wallets/main/psbts", body, 201)
+    seen = await chain.post("/psbts/decode", {"psbt": made["psbt"], "wallet": "main"}, 200)
+    assert [one["ours"] for one in seen["inputs"]] == [True]
+    assert (await chain.post("/psbts/finalize", {"psbt": made["psbt"]}, 200))["complete"] is False
+    unsigned = await chain.post("/psbts/send", {"psbt": made["psbt"]}, 422)
+    assert unsigned["code"] == "psbt-input"
+    signed = await chain.post("/wallets/main/psbts/sign", {"psbt": made["psbt"]}, 200)
+    both = await chain.post("/psbts/combine", {"psbts": [made["psbt"], signed["psbt"]]}, 200)
+    assert both["complete"]
+    sent = await chain.post("/psbts/send", {"psbt": both["psbt"]}, 200)
+    await chain.mine()
+    assert sent["txid"] == both["txid"]
+    assert (await chain.get("/wallets/main/balance"))["confirmed_sat"] == (
+        50 * 10**8 - 1_000_000 - made["fee_sat"]
+    )
+
+
 async def test_coins_are_frozen_and_labelled(chain: Chain) -> None:
     (coin,) = (await chain.get("/wallets/main/coins"))["items"]
     await chain.post("/wallets/main/coins/freeze", {"outpoints": [coin["outpoint"]]}, 204)
@@ -167,6 +190,10 @@ async def test_a_watch_only_copy_finds_the_past(chain: Chain) -> None:
         ("/wallets/main/rescan", {"from_height": 1000}, 422),
         ("/wallets/main/keys", {"path": "m/99999999999"}, 422),
         ("/payments/main.00/bump", {}, 404),
+        ("/psbts/decode", {"psbt": "zz"}, 422),
+        ("/psbts/decode", {"psbt": "cHNidP8="}, 422),
+        ("/psbts/combine", {"psbts": []}, 422),
+        ("/wallets/none/psbts/sign", {"psbt": "cHNidP8="}, 404),
         ("/messages/verify", {"address": PAYEE, "message": "", "signature": "zz"}, 422),
     ],
 )
