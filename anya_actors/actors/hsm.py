@@ -179,6 +179,10 @@ class HsmActor(DurableActor[HsmService]):
         return await self.service.release_keys(session_id, recipient_public_key, keys)
 
     @served
+    async def random_bytes(self, owner: str, length: int) -> bytes:
+        return await self.service.random_bytes(owner, length)
+
+    @served
     async def append_audit(
         self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str
     ) -> None:

@@ -147,9 +147,9 @@ class BitcoinBuilder:
         _import("anya_actors.services.bitcoin", "anya_actors.adapters.bitcoin_rpc.node")
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
-        from anya_actors.adapters.actors.signer import RemoteSigner
         from anya_actors.domain.bitcoin.network import Network
         from anya_actors.services.bitcoin import BitcoinService, BitcoinSettings
+        from anya_actors.services.signer import RemoteSigner
 
         ours, randomness = self.settings.bitcoin, SystemRandomness()
         rpc = await self._rpc(actors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from anya_actors.adapters.actors.signer import RemoteSigner
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
 from anya_actors.adapters.memory.passphrase import GivenPassphrase
@@ -23,6 +22,7 @@ from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.state_store import StateStores
 from anya_actors.services.hsm import HsmService, HsmSettings
 from anya_actors.services.hsm_session import HsmSessionService
+from anya_actors.services.signer import RemoteSigner
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_actors import LocalActors
 

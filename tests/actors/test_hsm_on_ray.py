@@ -90,8 +90,8 @@ async def test_a_session_signs_in_a_process_of_its_own_and_ends_with_it(actors: 
 async def test_signatures_go_on_when_sessions_and_the_hsm_are_killed(
     actors: Actors, kill_actor: Strike
 ) -> None:
-    from anya_actors.adapters.actors.signer import RemoteSigner
     from anya_actors.adapters.system.randomness import SystemRandomness
+    from anya_actors.services.signer import RemoteSigner
 
     await make(actors, "k")
     signer = RemoteSigner(actors, "alice", SystemRandomness())

@@ -7,10 +7,14 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from anya_actors.domain.keys.algorithms import InvalidSignatureError, check_algorithm
+from anya_actors.domain.keys.algorithms import InvalidSignatureError, check_algorithm, check_message
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.randomness import Randomness
@@ -18,7 +22,9 @@ from anya_actors.ports.randomness import Randomness
 KEY_TYPE: Final = "p256"
 # FIPS 186-5 (SP 800-186, 3.2.1.3): the order of the group.
 ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+KEY_ALGORITHM: Final = "ecdsa-p256"
 _HASHED: Final = ec.ECDSA(hashes.SHA256())
+_DIGEST: Final = ec.ECDSA(Prehashed(hashes.SHA256()))
 
 
 class P256Key:
@@ -42,9 +48,10 @@ class P256Key:
         return self._public_key
 
     def sign(self, message: bytes, algorithm: str) -> bytes:
-        """ECDSA over SHA-256 of the message: DER, or 64 bytes of r and s (``-p1363``)."""
+        """ECDSA over SHA-256 of the message (``ecdsa-p256``: of a digest); DER, or r and s in 64 bytes."""
         check_algorithm(KEY_TYPE, algorithm)
-        signature = self._private().sign(message, _HASHED)
+        check_message(algorithm, message)
+        signature = self._private().sign(message, _DIGEST if algorithm == KEY_ALGORITHM else _HASHED)
         if algorithm.endswith("-p1363"):
             r, s = decode_dss_signature(signature)
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
@@ -84,7 +91,8 @@ def verify(public_key: bytes, message: bytes, signature: bytes, algorithm: str) 
                 raise InvalidSignatureError(algorithm)
             r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
             signature = encode_dss_signature(r, s)
-        key.verify(signature, message, _HASHED)
+        check_message(algorithm, message)
+        key.verify(signature, message, _DIGEST if algorithm == KEY_ALGORITHM else _HASHED)
     except InvalidSignature:
         raise InvalidSignatureError(algorithm) from None
 

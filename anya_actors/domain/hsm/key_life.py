@@ -125,6 +125,8 @@ def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
             return _trim(slot, event)
         case NoncesReserved():
             return _reserve(slot, event)
+        case KeyDeleted() if not slot.policy.deletion_allowed:
+            raise OperationRefusedError(slot.name, "be deleted")
         case KeyDeleted():
             deleted = change(slot, phase=SlotPhase.DELETED, destroy_unix_ms=event.destroy_unix_ms)
             return _told(_spent(deleted, "delete"), event.audit, "deleted")

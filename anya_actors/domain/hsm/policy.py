@@ -26,9 +26,9 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     ``paths``: a ``bip32`` key acts at these paths and below. ``exportable``: it may leave, wrapped.
     ``expires_unix_ms``: it acts until then. ``rate_per_s``: so many operations in any second.
     ``encryption_limit``: so many encryptions by one version, then it must be rotated.
-    ``counter_nonces``: an AEAD counts its nonces instead of drawing them. ``deletion_wait_s``: so long a
-    deleted key can be restored. ``guarded`` names operations of its life that take ``approvals_needed``
-    of its ``approvers``.
+    ``counter_nonces``: an AEAD counts its nonces instead of drawing them. ``deletion_allowed``: it can
+    be deleted, and for ``deletion_wait_s`` restored. ``guarded`` names operations of its life that
+    take ``approvals_needed`` of its ``approvers``.
     """
 
     paths: tuple[KeyPath, ...] = ()
@@ -38,6 +38,7 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     encryption_limit: int = MAX_ENCRYPTIONS
     counter_nonces: bool = False
     deletion_wait_s: int = 7 * 24 * 3600
+    deletion_allowed: bool = True
     guarded: tuple[str, ...] = ()
     approvers: tuple[str, ...] = ()
     approvals_needed: int = 0

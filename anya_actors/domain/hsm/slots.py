@@ -237,8 +237,7 @@ def key_view(slot: KeySlot) -> KeyView:
         versions=tuple(
             VersionView(each.version, each.public_key.hex(), each.created_unix_ms) for each in slot.versions
         ),
-        exportable=slot.policy.exportable,
-        expires_unix_ms=slot.policy.expires_unix_ms,
+        policy=slot.policy,
         destroy_unix_ms=slot.destroy_unix_ms,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
+
 
 class VersionView(msgspec.Struct, frozen=True):
     """One generation of a key, public part only."""
@@ -32,8 +34,7 @@ class KeyView(msgspec.Struct, frozen=True, tag=True):
     minimum_version: int = 1
     minimum_encryption_version: int = 0
     versions: tuple[VersionView, ...] = ()
-    exportable: bool = False
-    expires_unix_ms: int = 0
+    policy: KeyPolicy = NO_POLICY
     destroy_unix_ms: int = 0
 
 

@@ -30,6 +30,7 @@ SignatureAlgorithm = Literal[
     "ecdsa-secp256k1-sha256-p1363",
     "schnorr-bip340",
     "ed25519",
+    "ecdsa-p256",
     "ecdsa-p256-sha256",
     "ecdsa-p256-sha256-p1363",
     "rsa-pss-sha256",
@@ -58,7 +59,7 @@ SIGNATURE_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
     "secp256k1": _SECP256K1,
     "ed25519": frozenset({"ed25519"}),
     "bip32": _SECP256K1,
-    "p256": frozenset({"ecdsa-p256-sha256", "ecdsa-p256-sha256-p1363"}),
+    "p256": frozenset({"ecdsa-p256", "ecdsa-p256-sha256", "ecdsa-p256-sha256-p1363"}),
     **dict.fromkeys(RSA_BITS, _RSA),
 }
 CIPHER_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
@@ -97,6 +98,7 @@ DIGEST_BYTES: Final[Mapping[str, int]] = {
     "ecdsa-secp256k1": 32,
     "ecdsa-secp256k1-recoverable": 32,
     "schnorr-bip340": 32,
+    "ecdsa-p256": 32,
 }
 
 AEADS: Final = frozenset({"aes256-gcm", "chacha20-poly1305"})

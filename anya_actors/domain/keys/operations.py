@@ -65,6 +65,17 @@ class DecryptRequest(msgspec.Struct, frozen=True, tag=True):
     version: int = 0
 
 
+class RewrapRequest(msgspec.Struct, frozen=True, tag=True):
+    """Encryption by ``to_version`` of what ``version`` had encrypted; nobody sees the plaintext."""
+
+    key: str
+    ciphertext: bytes
+    algorithm: str
+    associated_data: bytes = b""
+    version: int = 0
+    to_version: int = 0
+
+
 class MacRequest(msgspec.Struct, frozen=True, tag=True):
     """A message authentication code."""
 
@@ -126,6 +137,7 @@ Request = (
     | VerifyRequest
     | EncryptRequest
     | DecryptRequest
+    | RewrapRequest
     | MacRequest
     | VerifyMacRequest
     | AgreeRequest
@@ -138,6 +150,7 @@ OPERATION_OF: Final[Mapping[type, str]] = {
     VerifyRequest: "verify",
     EncryptRequest: "encrypt",
     DecryptRequest: "decrypt",
+    RewrapRequest: "rewrap",
     MacRequest: "mac",
     VerifyMacRequest: "verify-mac",
     AgreeRequest: "agree",
@@ -151,6 +164,7 @@ PERMISSION_OF: Final[Mapping[str, str]] = {
     "verify": "verify",
     "encrypt": "encrypt",
     "decrypt": "decrypt",
+    "rewrap": "encrypt",
     "mac": "sign",
     "verify-mac": "verify",
     "agree": "derive",

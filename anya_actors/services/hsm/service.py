@@ -48,6 +48,7 @@ from anya_actors.services.tokens import TokenClaims, check_scopes, public_jwk, s
 API_KEY: Final = "api-jwt"
 CHECKPOINT_KEY: Final = "audit-checkpoint"
 MAX_PAGE: Final = 1000
+MAX_RANDOM_BYTES: Final = 64 * 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -187,6 +188,13 @@ class HsmService(KeyCalls):
         Raises `SessionClosedError` if the session may not act; then it must not answer.
         """
         await self._desk.append(session_id, tuple(records), message_id)
+
+    async def random_bytes(self, owner: str, length: int) -> bytes:
+        """Unpredictable bytes, at most 64 KiB, that no session is needed for."""
+        if not 1 <= length <= MAX_RANDOM_BYTES:
+            raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
+        await self._records.note(self._records.entry("random", owner=owner))
+        return self._records.randomness.token_bytes(length)
 
     # -- audit --------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from anya_actors.domain.keys.operations import (
     PERMISSION_OF,
     AgreeRequest,
     Answer,
+    DecryptRequest,
     EncryptRequest,
     KeyPath,
     MacRequest,
@@ -34,6 +35,7 @@ from anya_actors.domain.keys.operations import (
     RandomRequest,
     Refusal,
     Request,
+    RewrapRequest,
     SignRequest,
     VerifyRequest,
     check_path,
@@ -264,6 +266,8 @@ class HsmSessionService:
             if not 1 <= request.length <= MAX_RANDOM_BYTES:
                 raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
             return Answer(self._randomness.token_bytes(request.length))
+        if isinstance(request, RewrapRequest):
+            return await self._rewrap(request)
         needed = PERMISSION_OF[OPERATION_OF[type(request)]]
         path = request.path if isinstance(request, SignRequest | VerifyRequest | AgreeRequest) else ()
         held = await self._permitted(request.key, needed, path, request.version)
@@ -277,6 +281,11 @@ class HsmSessionService:
             raise InvalidInputError("version", "this version only decrypts and verifies")
         data = perform(self._algorithms, held.facts, held.private, request, nonce)
         return Answer(data, held.facts.version)
+
+    async def _rewrap(self, request: RewrapRequest) -> Answer:
+        facts = (request.algorithm, request.associated_data)
+        opened = await self._perform(DecryptRequest(request.key, request.ciphertext, *facts, request.version))
+        return await self._perform(EncryptRequest(request.key, opened.data, *facts, request.to_version))
 
     async def _permitted(self, key: str, needed: str | None, path: KeyPath, version: int = 0) -> HeldKey:
         if path:

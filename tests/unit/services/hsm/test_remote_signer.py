@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from anya_actors.adapters.actors.signer import RemoteSigner
 from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedError, UnknownKeyError
 from anya_actors.domain.keys.operations import SignRequest
 from anya_actors.services.hsm import HsmService
+from anya_actors.services.signer import RemoteSigner
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
 
