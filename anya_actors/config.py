@@ -83,6 +83,7 @@ class ApiSettings(_Section, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    transit_port: Port = 0
     replicas: Positive = 1
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None

@@ -11,6 +11,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     """Where a ready platform listens. The node's are None when it is not the embedded one."""
 
     api: str
+    transit: str | None = None
     bitcoin_rpc: str | None = None
     bitcoin_cookie: str | None = None
     esplora: str | None = None

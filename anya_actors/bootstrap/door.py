@@ -34,4 +34,4 @@ def listen_of(settings: Settings) -> Listen:
     tls = None
     if api.tls_certificate_file is not None and api.tls_key_file is not None:
         tls = TlsFiles(api.tls_certificate_file, api.tls_key_file)
-    return Listen(api.host, api.port, tls)
+    return Listen(api.host, api.port, tls, transit_port=api.transit_port)

@@ -44,7 +44,9 @@ class RayPlatform:
         self._settings = settings
         self._coordinator = coordinator
         self.actors = actors
-        self.addresses = Addresses(api=_url(settings))
+        self.addresses = Addresses(
+            api=_url(settings, settings.api.port), transit=_url(settings, settings.api.transit_port)
+        )
 
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> str:
         """An access token of the platform's HSM."""
@@ -105,7 +107,7 @@ async def start_platform(settings: Settings, report: Report, plan: Plan | None =
 
 
 async def _open_door(settings: Settings, report: Report) -> None:
-    report("door", f"Opening the HTTP door on {_url(settings)}")
+    report("door", f"Opening the HTTP door on {_url(settings, settings.api.port)}")
     replicas = settings.api.replicas
     await asyncio.to_thread(deploy, partial(build_api, settings), listen_of(settings), replicas=replicas)
 
@@ -130,7 +132,7 @@ async def _wait_running(actors: RayActors, settings: Settings, report: Report) -
             )
 
 
-def _url(settings: Settings) -> str:
+def _url(settings: Settings, port: int) -> str:
     scheme = "http" if settings.api.tls_certificate_file is None else "https"
     host = f"[{settings.api.host}]" if ":" in settings.api.host else settings.api.host
-    return f"{scheme}://{host}:{settings.api.port}"
+    return f"{scheme}://{host}:{port}"

@@ -21,6 +21,7 @@ from anya_actors.domain.machine import AnyaError
 # What people are shown; programs get every address.
 _DOORS: Final = {
     "api": "HTTP API",
+    "transit": "Transit",
     "bitcoin_rpc": "Bitcoin RPC",
     "bitcoin_cookie": "Bitcoin cookie",
     "esplora": "Esplora",

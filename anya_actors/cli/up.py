@@ -79,7 +79,11 @@ class Launcher:
         """Return after a stop that was asked for; raise what kept the platform from running."""
         self._progress.stage("data-directory", f"Opening {self._settings.data_dir}")
         api = self._settings.api
-        with DataDirectory(self._settings) as directory, reserve_port(api.host, api.port) as door:
+        with (
+            DataDirectory(self._settings) as directory,
+            reserve_port(api.host, api.port) as door,
+            reserve_port(api.host, api.transit_port) as transit,
+        ):
             if ensure_passphrase(self._settings):
                 self._progress.stage(
                     "passphrase",
@@ -87,7 +91,7 @@ class Launcher:
                     "Back it up: without it nobody can open the keys.",
                 )
             self._settings = msgspec.structs.replace(
-                self._settings, api=msgspec.structs.replace(api, port=door.port)
+                self._settings, api=msgspec.structs.replace(api, port=door.port, transit_port=transit.port)
             )
             with standard_streams_to(self._settings.log_dir / "launcher.log"):
                 self._watched(directory)

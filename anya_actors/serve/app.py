@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from anya_actors.serve.openapi import openapi_of
 from anya_actors.serve.problems import install_problem_handlers
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
+from anya_actors.serve.transit.app import build_transit
 from anya_actors.serve.websocket import events as websocket_events
 
 AREAS: Final = (system_routes, bitcoin, wallet, psbt, security, events, health, reference)
@@ -58,6 +60,7 @@ def build_app(
         openapi_url="/openapi.json",
     )
     app.state.door = door
+    app.state.build_transit = partial(build_transit, door)
     install_problem_handlers(app)
     app.add_middleware(Gate, settings=settings, metrics=door.metrics)
     routes: list[APIRoute] = []

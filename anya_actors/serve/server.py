@@ -15,7 +15,7 @@ import uvicorn
 
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import DoorDownError
-from anya_actors.serve.http_protocol import BoundedHttpProtocol
+from anya_actors.serve.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 from anya_actors.serve.port import join_port
 from anya_actors.serve.settings import Listen
 
@@ -29,12 +29,16 @@ _log = structlog.get_logger(__name__)
 BuildApp = Callable[[], Any]
 
 
-def uvicorn_config(app: Any, listen: Listen) -> uvicorn.Config:
-    """uvicorn as the door wants it: uvloop, httptools, no access log, TLS 1.3 or plain."""
+def uvicorn_config(app: Any, listen: Listen, *, any_method: bool = False) -> uvicorn.Config:
+    """uvicorn as the door wants it: uvloop, httptools, no access log, TLS 1.3 or plain.
+
+    httptools knows a fixed set of methods; ``any_method`` takes h11, which takes Vault's ``LIST`` too.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http="h11" if any_method else BoundedHttpProtocol,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,
@@ -57,7 +61,7 @@ def uvicorn_config(app: Any, listen: Listen) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Tells when it listens."""
 
-    def __init__(self, config: uvicorn.Config, began: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, began: threading.Event | asyncio.Event) -> None:
         super().__init__(config)
         self._began = began
 
@@ -79,6 +83,13 @@ class DoorServer:
         self._socket = join_port(listen.host, listen.port)
         host, port = self._socket.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
+        self._transit: tuple[uvicorn.Server, socket.socket] | None = None
+        self._transit_socket: socket.socket | None = None
+        self.transit_address: tuple[str, int] | None = None
+        if listen.transit_port is not None:
+            self._transit_socket = join_port(listen.host, listen.transit_port)
+            host, port = self._transit_socket.getsockname()[:2]
+            self.transit_address = (host, port)
         self._began = threading.Event()
         self._failure: BaseException | None = None
         self._server: uvicorn.Server | None = None
@@ -112,6 +123,8 @@ class DoorServer:
         if self._door is not None:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._door.drain(), loop))
         server.should_exit = True
+        if self._transit is not None:
+            self._transit[0].should_exit = True
         await asyncio.to_thread(self._thread.join, self._listen.drain_s + 5.0)
 
     async def _ping(self) -> None:
@@ -128,6 +141,8 @@ class DoorServer:
         finally:
             self._began.set()
             self._socket.close()
+            if self._transit_socket is not None:
+                self._transit_socket.close()
 
     def _serve(self) -> None:
         app = self._build()
@@ -136,4 +151,23 @@ class DoorServer:
         server = self._server = _Server(config, self._began)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             self._loop = runner.get_loop()
-            runner.run(server.serve(sockets=[self._socket]))
+            runner.run(self._serve_all(server, app))
+
+    async def _serve_all(self, server: uvicorn.Server, app: Any) -> None:
+        """The API, and beside it in the same loop the Transit listener, for as long as the API."""
+        transit = None
+        build = getattr(getattr(app, "state", None), "build_transit", None)
+        if self._transit_socket is not None and build is not None:
+            config = uvicorn_config(build(), self._listen, any_method=True)
+            began = asyncio.Event()
+            self._transit = (_Server(config, began), self._transit_socket)
+            transit = asyncio.create_task(self._transit[0].serve(sockets=[self._transit_socket]))
+            # Before the API, whose start is what the platform waits for.
+            waiting = asyncio.create_task(began.wait())
+            await asyncio.wait((transit, waiting), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            if self._transit is not None and transit is not None:
+                self._transit[0].should_exit = True
+                await transit

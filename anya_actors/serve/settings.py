@@ -66,4 +66,6 @@ class Listen:
     port: int
     tls: TlsFiles | None = None
     drain_s: int = 5
+    # Where the Transit listener stands beside the API; None for nowhere.
+    transit_port: int | None = None
     access_log: bool = False

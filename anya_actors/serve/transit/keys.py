@@ -1,0 +1,226 @@
+"""Transit's routes for keys: create, read, list, configure, rotate, trim, delete, import, public keys."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from anya_actors.domain.hsm.errors import KeyExistsError, UnknownKeyError
+from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.algorithms import MAC_ALGORITHMS, SYMMETRIC
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.serve.transit.caller import (
+    TransitCaller,
+    answer,
+    caller_of,
+    fields_of,
+    nothing,
+    plain,
+)
+from anya_actors.serve.transit.words import (
+    OPERATIONS,
+    TRANSIT_TYPES,
+    Fields,
+    companion,
+    decoded,
+    flag,
+    is_companion,
+    key_data,
+    key_type_of,
+    number,
+    text,
+)
+
+_DEFAULT_OPERATIONS: Final = ("sign", "verify")
+_HASHES: Final = {"SHA1": "sha1", "SHA256": "sha256", "SHA384": "sha384", "SHA512": "sha512"}
+
+
+async def create(request: Request) -> Response:
+    """Make a key; one that exists stays as it is."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    name = request.path_params["name"]
+    await make(caller, name, fields)
+    return answer(await _shown(caller, await caller.key(name)))
+
+
+async def make(caller: TransitCaller, name: str, fields: Fields) -> None:
+    """Make a key as the fields say, unless the caller has it already."""
+    _check_creation(fields)
+    key_type = key_type_of(fields)
+    if is_companion(name):
+        raise InvalidInputError("name", "names that end in :hmac-sha… stand beside other keys")
+    policy = KeyPolicy(exportable=flag(fields, "exportable", False), deletion_allowed=False)
+    operations = OPERATIONS.get(key_type, _DEFAULT_OPERATIONS)
+    try:
+        await caller.write("create_key", name, key_type, caller.subject, operations, policy)
+    except KeyExistsError:
+        await caller.key(name)  # an error, if it is another's
+
+
+async def read(request: Request) -> Response:
+    """One key with its versions."""
+    caller = await caller_of(request, "security:read")
+    return answer(await _shown(caller, await caller.key(request.path_params["name"])))
+
+
+async def list_(request: Request) -> Response:
+    """The names of the caller's keys (``LIST``, or ``GET`` with ``list=true``)."""
+    if request.method == "GET" and request.query_params.get("list") != "true":
+        return plain({"errors": ["unsupported operation"]}, 405)
+    caller = await caller_of(request, "security:read")
+    views: list[KeyView] = await caller.read("keys", caller.subject)
+    names = [
+        view.name
+        for view in views
+        if view.key_type in TRANSIT_TYPES
+        and view.state in ("enabled", "disabled")
+        and not is_companion(view.name)
+    ]
+    return answer({"keys": names}) if names else plain({"errors": []}, 404)
+
+
+async def configure(request: Request) -> Response:
+    """Minimum versions and what may happen to the key."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    if flag(fields, "allow_plaintext_backup", False):
+        raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
+    if text({"period": str(fields.get("auto_rotate_period") or "0")}, "period", "0") not in ("0", "0s"):
+        raise NotSupportedError("automatic rotation", "rotate the key when it is due")
+    policy = msgspec.structs.replace(
+        view.policy,
+        deletion_allowed=flag(fields, "deletion_allowed", view.policy.deletion_allowed),
+        exportable=flag(fields, "exportable", view.policy.exportable),
+    )
+    minimum = number(fields, "min_decryption_version", view.minimum_version) or 1
+    encrypting = number(fields, "min_encryption_version", view.minimum_encryption_version)
+    changed = await caller.write("configure_key", view.name, caller.subject, minimum, encrypting, policy)
+    return answer(await _shown(caller, changed))
+
+
+async def rotate(request: Request) -> Response:
+    """A new version, also of the keys that make MACs beside it."""
+    caller = await caller_of(request, "security")
+    view = await caller.key(request.path_params["name"])
+    changed = await caller.write("rotate_key", view.name, caller.subject)
+    for algorithm in sorted(MAC_ALGORITHMS):
+        try:
+            await caller.write("rotate_key", companion(view.name, algorithm), caller.subject)
+        except UnknownKeyError:
+            continue
+    return answer(await _shown(caller, changed))
+
+
+async def trim(request: Request) -> Response:
+    """Forget versions for ever."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    first = number(fields, "min_available_version", 0)
+    changed = await caller.write("trim_key", request.path_params["name"], caller.subject, first)
+    return answer(await _shown(caller, changed))
+
+
+async def delete(request: Request) -> Response:
+    """Delete a key; our HSM can restore it for a while."""
+    caller = await caller_of(request, "security")
+    view = await caller.key(request.path_params["name"])
+    await caller.write("delete_key", view.name, caller.subject)
+    return nothing()
+
+
+async def wrapping_key(request: Request) -> Response:
+    """The RSA-4096 key that imported keys are wrapped with."""
+    caller = await caller_of(request, "security:read")
+    return answer({"public_key": (await caller.read("wrapping_key")).decode()})
+
+
+async def import_(request: Request) -> Response:
+    """Take in a wrapped key."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    key_type = key_type_of(fields)
+    digest = _HASHES.get(text(fields, "hash_function", "SHA256").upper().replace("-", ""))
+    if digest is None:
+        raise NotSupportedError("this hash function", f"choose one of {', '.join(_HASHES)}")
+    await caller.write(
+        "import_wrapped_key",
+        request.path_params["name"],
+        key_type,
+        caller.subject,
+        decoded(fields.get("ciphertext"), "ciphertext"),
+        "raw" if key_type in SYMMETRIC else "pkcs8",
+        OPERATIONS.get(key_type, _DEFAULT_OPERATIONS),
+        KeyPolicy(exportable=flag(fields, "exportable", False), deletion_allowed=False),
+        digest,
+    )
+    return nothing()
+
+
+async def export(request: Request) -> Response:
+    """Public keys; private ones leave wrapped alone, through ``byok-export`` with an RSA key."""
+    caller = await caller_of(request, "security")
+    if request.path_params["kind"] != "public-key":
+        raise NotSupportedError("export in the clear", "keys leave wrapped: byok-export, or the security API")
+    view = await caller.key(request.path_params["name"])
+    wanted = request.path_params.get("version", "")
+    versions = [
+        each.version
+        for each in view.versions
+        if not wanted or wanted == str(each.version) or (wanted == "latest" and each.version == view.version)
+    ]
+    keys = {str(n): await caller.read("public_key_as", view.name, "pem", n) for n in versions}
+    return answer({"name": view.name, "type": TRANSIT_TYPES.get(view.key_type, view.key_type), "keys": keys})
+
+
+async def byok_export(request: Request) -> Response:
+    """A key of ours wrapped to an RSA key of the caller's that is here too."""
+    caller = await caller_of(request, "security")
+    destination = await caller.key(request.path_params["destination"])
+    view = await caller.key(request.path_params["name"])
+    recipient = (await caller.read("public_key_as", destination.name, "pem", 0)).encode()
+    wanted = request.path_params.get("version", "latest")
+    version = 0 if wanted == "latest" else number({"version": wanted}, "version", 0)
+    blob: bytes = await caller.write("export_key", view.name, caller.subject, recipient, version)
+    keys = {str(version or view.version): base64.b64encode(blob).decode()}
+    return answer({"name": view.name, "type": TRANSIT_TYPES.get(view.key_type, view.key_type), "keys": keys})
+
+
+async def _shown(caller: TransitCaller, view: KeyView) -> dict[str, object]:
+    pems: dict[int, str] = {}
+    if view.key_type not in SYMMETRIC:
+        pems = {
+            each.version: await caller.read("public_key_as", view.name, "pem", each.version)
+            for each in view.versions
+            if each.version >= view.minimum_version
+        }
+    return key_data(view, pems)
+
+
+def _check_creation(fields: Fields) -> None:
+    for name in ("derived", "convergent_encryption", "allow_plaintext_backup"):
+        if flag(fields, name, False):
+            raise NotSupportedError(name.replace("_", " "), "the key would not be what it is asked to be")
+    if text({"period": str(fields.get("auto_rotate_period") or "0")}, "period", "0") not in ("0", "0s"):
+        raise NotSupportedError("automatic rotation", "rotate the key when it is due")
+
+
+ROUTES: Final = (
+    Route("/keys", list_, methods=["LIST", "GET"]),
+    Route("/keys/", list_, methods=["LIST", "GET"]),
+    Route("/keys/{name}", create, methods=["POST", "PUT"]),
+    Route("/keys/{name}", read, methods=["GET"]),
+    Route("/keys/{name}", delete, methods=["DELETE"]),
+    Route("/keys/{name}/config", configure, methods=["POST", "PUT"]),
+    Route("/keys/{name}/rotate", rotate, methods=["POST", "PUT"]),
+    Route("/keys/{name}/trim", trim, methods=["POST", "PUT"]),
+    Route("/keys/{name}/import", import_, methods=["POST", "PUT"]),
+    Route("/wrapping_key", wrapping_key, methods=["GET"]),
+    Route("/export/{kind}/{name}", export, methods=["GET"]),
+    Route("/export/{kind}/{name}/{version}", export, methods=["GET"]),
+    Route("/byok-export/{destination}/{name}", byok_export, methods=["GET"]),
+    Route("/byok-export/{destination}/{name}/{version}", byok_export, methods=["GET"]),
+)

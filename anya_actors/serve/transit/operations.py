@@ -1,0 +1,308 @@
+"""Transit's routes for data: encrypt, decrypt, rewrap, data keys, sign, verify, MACs, hashes, chance."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from anya_actors.domain.hsm.errors import UnknownKeyError
+from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.operations import (
+    Answer,
+    DecryptRequest,
+    EncryptRequest,
+    MacRequest,
+    Refusal,
+    RewrapRequest,
+    SignRequest,
+    VerifyMacRequest,
+    VerifyRequest,
+)
+from anya_actors.domain.keys.operations import Request as Operation
+from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
+from anya_actors.serve.transit.caller import TransitCaller, answer, caller_of, error_text, fields_of
+from anya_actors.serve.transit.keys import make
+from anya_actors.serve.transit.words import (
+    CIPHERS,
+    HASHES,
+    MACS,
+    Fields,
+    companion,
+    decoded,
+    given,
+    number,
+    parse_sealed,
+    sealed,
+    signing_algorithm,
+    text,
+)
+
+MAX_ITEMS: Final = 10_000
+
+Prepare = Callable[[Fields], Operation]
+Show = Callable[[Answer, Fields], dict[str, Any]]
+
+
+async def encrypt(request: Request) -> Response:
+    """Encrypt one text or a batch; a key that is not there is made, as Vault does."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    name = request.path_params["name"]
+    try:
+        view = await caller.key(name)
+    except UnknownKeyError:
+        await make(caller, name, fields)
+        view = await caller.key(name)
+    algorithm = _cipher(view)
+
+    def prepare(item: Fields) -> Operation:
+        _check_plain(item)
+        plaintext = decoded(item.get("plaintext"), "plaintext")
+        version = number(item, "key_version", 0)
+        return EncryptRequest(name, plaintext, algorithm, given(item, "associated_data"), version)
+
+    def show(found: Answer, _: Fields) -> dict[str, Any]:
+        return {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def decrypt(request: Request) -> Response:
+    """Decrypt one ciphertext or a batch."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    algorithm = _cipher(view)
+
+    def prepare(item: Fields) -> Operation:
+        _check_plain(item)
+        version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
+        return DecryptRequest(view.name, data, algorithm, given(item, "associated_data"), version)
+
+    def show(found: Answer, _: Fields) -> dict[str, Any]:
+        return {"plaintext": base64.b64encode(found.data).decode()}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def rewrap(request: Request) -> Response:
+    """Encrypt ciphertexts anew by the newest version, inside the session."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    algorithm = _cipher(view)
+
+    def prepare(item: Fields) -> Operation:
+        _check_plain(item)
+        version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
+        wanted = number(item, "key_version", 0)
+        return RewrapRequest(view.name, data, algorithm, given(item, "associated_data"), version, wanted)
+
+    def show(found: Answer, _: Fields) -> dict[str, Any]:
+        return {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def data_key(request: Request) -> Response:
+    """A fresh key, encrypted by ours, and in the clear if asked for."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view, kind = await caller.key(request.path_params["name"]), request.path_params["kind"]
+    if kind not in ("plaintext", "wrapped"):
+        raise InvalidInputError("type", "choose plaintext or wrapped")
+    _check_plain(fields)
+    bits = number(fields, "bits", 256)
+    if bits not in (128, 256, 512):
+        raise InvalidInputError("bits", "choose 128, 256 or 512")
+    key: bytes = await caller.read("random_bytes", caller.subject, bits // 8)
+    found = await caller.one(EncryptRequest(view.name, key, _cipher(view)))
+    data = {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
+    if kind == "plaintext":
+        data["plaintext"] = base64.b64encode(key).decode()
+    return answer(data)
+
+
+async def sign(request: Request) -> Response:
+    """Sign one message or a batch."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    path_hash = request.path_params.get("hash", "")
+
+    def prepare(item: Fields) -> Operation:
+        algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash)
+        message = decoded(item.get("input"), "input")
+        return SignRequest(view.name, message, algorithm, version=number(item, "key_version", 0))
+
+    def show(found: Answer, item: Fields) -> dict[str, Any]:
+        return {"signature": _signature(found, {**fields, **item}), "key_version": found.version}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def verify(request: Request) -> Response:
+    """Whether signatures, or MACs, hold."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    path_hash = request.path_params.get("hash", "")
+
+    def prepare(item: Fields) -> Operation:
+        message = decoded(item.get("input"), "input")
+        if item.get("hmac"):
+            version, mac = parse_sealed(item["hmac"], "hmac")
+            name, algorithm = _mac_key(view, {**fields, **item}, path_hash)
+            return VerifyMacRequest(name, message, mac, algorithm, version)
+        version, signature = parse_sealed(item.get("signature"), "signature")
+        algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash)
+        return VerifyRequest(view.name, message, signature, algorithm, version=version)
+
+    def show(_: Answer, __: Fields) -> dict[str, Any]:
+        return {"valid": True}
+
+    return await _done(caller, fields, prepare, show, refused={"invalid-signature": {"valid": False}})
+
+
+async def mac(request: Request) -> Response:
+    """A MAC of one message or a batch, by the key itself or the one that stands beside it."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    name, algorithm = _mac_key(view, fields, request.path_params.get("hash", ""))
+    if name != view.name:
+        try:
+            await caller.key(name)
+        except UnknownKeyError:
+            arguments = (name, algorithm, caller.subject, ("sign", "verify"), KeyPolicy())
+            await caller.write("create_key", *arguments)
+
+    def prepare(item: Fields) -> Operation:
+        message = decoded(item.get("input"), "input")
+        return MacRequest(name, message, algorithm, number(item, "key_version", 0))
+
+    def show(found: Answer, _: Fields) -> dict[str, Any]:
+        return {"hmac": sealed(found.data, found.version)}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def random(request: Request) -> Response:
+    """Unpredictable bytes."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    asked = request.path_params.get("bytes")
+    length = number({"bytes": asked} if asked else fields, "bytes", 32)
+    found: bytes = await caller.read("random_bytes", caller.subject, length)
+    return answer({"random_bytes": _formatted(found, text(fields, "format", "base64"))})
+
+
+async def hash_(request: Request) -> Response:
+    """A hash; no key has part in it."""
+    _, fields = await caller_of(request, "security:read"), await fields_of(request)
+    algorithm = request.path_params.get("hash") or text(fields, "algorithm", "sha2-256")
+    if algorithm not in HASHES:
+        raise InvalidInputError("algorithm", f"choose one of {', '.join(HASHES)}")
+    digest = hashlib.new(HASHES[algorithm], decoded(fields.get("input"), "input")).digest()
+    return answer({"sum": _formatted(digest, text(fields, "format", "hex"))})
+
+
+async def _done(
+    caller: TransitCaller,
+    fields: Fields,
+    prepare: Prepare,
+    show: Show,
+    refused: dict[str, dict[str, Any]] | None = None,
+) -> Response:
+    """One operation, or each of a batch: refusals of a batch stand beside what was done."""
+    items = fields.get("batch_input")
+    if items is None:
+        found = (await caller.each([prepare(fields)]))[0]
+        if isinstance(found, Refusal):
+            if refused and found.code in refused:
+                return answer(refused[found.code])
+            raise _RefusedError(found)
+        return answer(show(found, fields))
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
+        raise InvalidInputError("batch_input", f"send a list of 1 to {MAX_ITEMS} items")
+    results: list[dict[str, Any]] = [{} for _ in items]
+    operations: list[Operation] = []
+    places: list[int] = []
+    for place, item in enumerate(items):
+        try:
+            if not isinstance(item, dict):
+                raise InvalidInputError("batch_input", "an item is not an object")
+            operations.append(prepare(item))
+            places.append(place)
+        except AnyaError as error:
+            results[place] = {"error": error_text(error)}
+    for place, found in zip(places, await caller.each(operations), strict=True):
+        if isinstance(found, Answer):
+            results[place] = show(found, items[place])
+        else:
+            results[place] = (refused or {}).get(found.code) or {"error": found.message}
+    for item, result in zip(items, results, strict=True):
+        if isinstance(item, dict) and item.get("reference") is not None:
+            result["reference"] = item["reference"]
+    failed = any("error" in result for result in results)
+    return answer(
+        {"batch_results": results}, number(fields, "partial_failure_response_code", 400) if failed else 200
+    )
+
+
+class _RefusedError(InvalidInputError):
+    """What a session refused, told again in its words."""
+
+    message = "{1}"
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("request", refusal.message)
+
+
+def _cipher(view: KeyView) -> str:
+    if view.key_type not in CIPHERS:
+        raise InvalidInputError("key", "a key of this type does not encrypt")
+    return CIPHERS[view.key_type]
+
+
+def _mac_key(view: KeyView, fields: Fields, path_hash: str) -> tuple[str, str]:
+    named = path_hash or text(fields, "algorithm", text(fields, "hash_algorithm", "sha2-256"))
+    if named not in MACS:
+        raise NotSupportedError(f"HMAC with {named}", f"choose one of {', '.join(MACS)}")
+    algorithm = MACS[named]
+    return (view.name if view.key_type == algorithm else companion(view.name, algorithm)), algorithm
+
+
+def _check_plain(fields: Fields) -> None:
+    if fields.get("context") or fields.get("nonce"):
+        raise NotSupportedError("a context or nonce", "keys are not derived, and nonces are the HSM's own")
+
+
+def _signature(found: Answer, fields: Fields) -> str:
+    if text(fields, "marshaling_algorithm", "asn1") == "jws":
+        return f"vault:v{found.version}:{base64.urlsafe_b64encode(found.data).rstrip(b'=').decode()}"
+    return sealed(found.data, found.version)
+
+
+def _formatted(data: bytes, form: str) -> str:
+    if form not in ("hex", "base64"):
+        raise InvalidInputError("format", "choose hex or base64")
+    return data.hex() if form == "hex" else base64.b64encode(data).decode()
+
+
+_CHANGING: Final = ["POST", "PUT"]
+ROUTES: Final = (
+    Route("/encrypt/{name}", encrypt, methods=_CHANGING),
+    Route("/decrypt/{name}", decrypt, methods=_CHANGING),
+    Route("/rewrap/{name}", rewrap, methods=_CHANGING),
+    Route("/datakey/{kind}/{name}", data_key, methods=_CHANGING),
+    Route("/sign/{name}", sign, methods=_CHANGING),
+    Route("/sign/{name}/{hash}", sign, methods=_CHANGING),
+    Route("/verify/{name}", verify, methods=_CHANGING),
+    Route("/verify/{name}/{hash}", verify, methods=_CHANGING),
+    Route("/hmac/{name}", mac, methods=_CHANGING),
+    Route("/hmac/{name}/{hash}", mac, methods=_CHANGING),
+    Route("/random", random, methods=_CHANGING),
+    Route("/random/{bytes}", random, methods=_CHANGING),
+    Route("/hash", hash_, methods=_CHANGING),
+    Route("/hash/{hash}", hash_, methods=_CHANGING),
+)

@@ -1,0 +1,233 @@
+"""Transit's words for ours: key types, signatures and ciphertexts as text, and how requests are read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.algorithms import RSA_BITS
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+
+KEY_TYPES: Final[Mapping[str, str]] = {
+    "aes256-gcm96": "aes256-gcm",
+    "chacha20-poly1305": "chacha20-poly1305",
+    "ed25519": "ed25519",
+    "ecdsa-p256": "p256",
+    "rsa-2048": "rsa-2048",
+    "rsa-3072": "rsa-3072",
+    "rsa-4096": "rsa-4096",
+    "hmac": "hmac-sha256",
+    # Beyond Vault:
+    "ecdsa-secp256k1": "secp256k1",
+    "x25519": "x25519",
+}
+TRANSIT_TYPES: Final[Mapping[str, str]] = {ours: theirs for theirs, ours in KEY_TYPES.items()}
+UNSERVED_TYPES: Final = frozenset({"aes128-gcm96", "ecdsa-p384", "ecdsa-p521", "aes128-cmac", "aes256-cmac"})
+OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aes256-gcm": ("decrypt", "encrypt"),
+    "chacha20-poly1305": ("decrypt", "encrypt"),
+    **dict.fromkeys(RSA_BITS, ("decrypt", "encrypt", "sign", "verify")),
+    "x25519": ("derive",),
+    "secp256k1": ("derive", "sign", "verify"),
+}
+CIPHERS: Final[Mapping[str, str]] = {
+    "aes256-gcm": "aes256-gcm",
+    "chacha20-poly1305": "chacha20-poly1305",
+    **dict.fromkeys(RSA_BITS, "rsa-oaep-sha256"),
+}
+MACS: Final[Mapping[str, str]] = {
+    "sha2-256": "hmac-sha256",
+    "sha2-384": "hmac-sha384",
+    "sha2-512": "hmac-sha512",
+}
+HASHES: Final[Mapping[str, str]] = {
+    "sha2-224": "sha224",
+    "sha2-256": "sha256",
+    "sha2-384": "sha384",
+    "sha2-512": "sha512",
+    "sha3-224": "sha3_224",
+    "sha3-256": "sha3_256",
+    "sha3-384": "sha3_384",
+    "sha3-512": "sha3_512",
+}
+_SEALED: Final = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/_=-]*)\Z")
+_COMPANION: Final = re.compile(r"(.+):hmac-sha(256|384|512)\Z")
+
+Fields = Mapping[str, Any]
+
+
+def key_type_of(fields: Fields) -> str:
+    """Our type for the ``type`` of a request; raise `InvalidInputError` or `NotSupportedError`."""
+    named = text(fields, "type", "aes256-gcm96")
+    if named in UNSERVED_TYPES:
+        raise NotSupportedError(f"the key type {named}", "choose another one")
+    if named not in KEY_TYPES:
+        raise InvalidInputError("type", f"choose one of {', '.join(KEY_TYPES)}")
+    return KEY_TYPES[named]
+
+
+def companion(name: str, algorithm: str) -> str:
+    """The key that makes MACs beside a key of another type, as every Transit key can."""
+    return f"{name}:{algorithm}"
+
+
+def is_companion(name: str) -> bool:
+    """Whether a key stands beside another; it is not listed."""
+    return _COMPANION.match(name) is not None
+
+
+def sealed(data: bytes, version: int) -> str:
+    """``vault:vN:`` and base64."""
+    return f"vault:v{version}:{base64.b64encode(data).decode()}"
+
+
+def parse_sealed(value: object, field: str) -> tuple[int, bytes]:
+    """The version and the bytes; raise `InvalidInputError`."""
+    match = _SEALED.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise InvalidInputError(field, "it is not of the form vault:vN:BASE64")
+    encoded = match[2].replace("-", "+").replace("_", "/")
+    return int(match[1]), decoded(encoded + "=" * (-len(encoded) % 4), field)
+
+
+def decoded(value: object, field: str) -> bytes:
+    """The bytes of a base64 text; raise `InvalidInputError`."""
+    if not isinstance(value, str):
+        raise InvalidInputError(field, "it is not base64 text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInputError(field, "it is not base64") from None
+
+
+def given(fields: Fields, name: str) -> bytes:
+    """An optional field of base64."""
+    value = fields.get(name)
+    return b"" if value in (None, "") else decoded(value, name)
+
+
+def text(fields: Fields, name: str, default: str) -> str:
+    """An optional text."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str):
+        raise InvalidInputError(name, "it is not text")
+    return value
+
+
+def number(fields: Fields, name: str, default: int) -> int:
+    """An optional number; Vault's clients also send it as text."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return default
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | str)
+        or not re.fullmatch("[0-9]{1,9}", str(value))
+    ):
+        raise InvalidInputError(name, "it is not a number")
+    return int(value)
+
+
+def flag(fields: Fields, name: str, default: bool) -> bool:
+    """An optional truth value."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise InvalidInputError(name, "it is true or false")
+
+
+def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
+    """A key as ``GET /keys/NAME`` shows it: versions with times, or with public keys in ``pems``."""
+    operations = set(view.operations)
+    keys: dict[str, Any] = {}
+    for each in view.versions:
+        if each.version in pems:
+            keys[str(each.version)] = {
+                "creation_time": rfc3339(each.created_unix_ms),
+                "name": TRANSIT_TYPES.get(view.key_type, view.key_type),
+                "public_key": pems[each.version],
+            }
+        else:
+            keys[str(each.version)] = each.created_unix_ms // 1000
+    return {
+        "name": view.name,
+        "type": TRANSIT_TYPES.get(view.key_type, view.key_type),
+        "keys": keys,
+        "latest_version": view.version,
+        "min_available_version": view.versions[0].version if view.versions[0].version > 1 else 0,
+        "min_decryption_version": view.minimum_version,
+        "min_encryption_version": view.minimum_encryption_version,
+        "deletion_allowed": view.policy.deletion_allowed,
+        "exportable": view.policy.exportable,
+        "allow_plaintext_backup": False,
+        "derived": False,
+        "imported_key": False,
+        "auto_rotate_period": 0,
+        "supports_encryption": "encrypt" in operations,
+        "supports_decryption": "decrypt" in operations,
+        "supports_derivation": False,
+        "supports_signing": "sign" in operations and view.key_type not in MACS.values(),
+    }
+
+
+def rfc3339(unix_ms: int) -> str:
+    """The time as Go writes it."""
+    import datetime
+
+    at = datetime.datetime.fromtimestamp(unix_ms / 1000, datetime.UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def signing_algorithm(key_type: str, fields: Fields, path_hash: str = "") -> str:
+    """Which of our signature algorithms the request means; raise if there is none."""
+    hashed = path_hash or text(fields, "hash_algorithm", text(fields, "algorithm", "sha2-256"))
+    prehashed = flag(fields, "prehashed", False)
+    jws = text(fields, "marshaling_algorithm", "asn1") == "jws"
+    if key_type == "ed25519":
+        if prehashed:
+            raise NotSupportedError("Ed25519ph", "send the message itself")
+        return "ed25519"
+    if key_type == "secp256k1":
+        if text(fields, "signature_algorithm", "") in ("bip340", "schnorr-bip340"):
+            return "schnorr-bip340"
+        return _ecdsa("secp256k1", hashed, prehashed, jws)
+    if key_type == "p256":
+        return _ecdsa("p256", hashed, prehashed, jws)
+    if key_type in RSA_BITS:
+        return _rsa(fields, hashed, prehashed)
+    raise InvalidInputError("key", f"a key of type {TRANSIT_TYPES.get(key_type, key_type)} cannot sign")
+
+
+def _ecdsa(curve: str, hashed: str, prehashed: bool, jws: bool) -> str:
+    if hashed != "sha2-256":
+        raise NotSupportedError(f"ECDSA with {hashed}", "it is SHA-256 here")
+    if not prehashed:
+        return f"ecdsa-{curve}-sha256{'-p1363' if jws else ''}"
+    if jws:
+        raise NotSupportedError("JWS signatures of digests", "send the message itself")
+    return f"ecdsa-{curve}"
+
+
+def _rsa(fields: Fields, hashed: str, prehashed: bool) -> str:
+    if prehashed:
+        raise NotSupportedError("RSA signatures of digests", "send the message itself")
+    if hashed not in MACS:
+        raise NotSupportedError(f"RSA signatures with {hashed}", f"choose one of {', '.join(MACS)}")
+    salt = text({"salt": str(fields.get("salt_length") or "auto")}, "salt", "auto")
+    scheme = text(fields, "signature_algorithm", "pss")
+    if scheme not in ("pss", "pkcs1v15"):
+        raise InvalidInputError("signature_algorithm", "choose pss or pkcs1v15")
+    size = HASHES[hashed].removeprefix("sha")
+    if scheme == "pss" and salt not in ("auto", "hash", str(int(size) // 8)):
+        raise NotSupportedError(f"PSS with a salt of {salt}", "the salt is as long as the hash")
+    return f"rsa-{'pss' if scheme == 'pss' else 'pkcs1'}-sha{size}"

@@ -1,0 +1,311 @@
+"""The Transit listener under `hvac`, a client of Vault's, unchanged, over a whole HSM."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hvac
+import pytest
+import requests
+import uvicorn
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
+
+from anya_actors.serve.app import build_door
+from anya_actors.serve.server import uvicorn_config
+from anya_actors.serve.settings import DoorSettings, Listen
+from anya_actors.serve.transit.app import build_transit
+from anya_actors.services.hsm import HsmService
+from anya_actors.testing.local_hsm import LocalHsm
+
+TEXT = base64.b64encode(b"a text").decode()
+
+
+@dataclass
+class Listener:
+    """A Transit listener in the test's own loop; what is called blocks in a thread."""
+
+    url: str
+    service: HsmService
+
+    async def client(self, *scopes: str, subject: str = "alice") -> hvac.Client:
+        wanted = scopes or ("security",)
+        token = await self.service.issue_token(subject, wanted, 600, message_id=f"{subject}{wanted}")
+        return hvac.Client(url=self.url, token=token)
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    hsm = LocalHsm()
+    service = await hsm.start()
+    names = hsm.settings
+    door = build_door(hsm.actors, hsm.clock, DoorSettings(audience=names.audience, issuer=names.issuer))
+    held = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn_config(build_transit(door), Listen("127.0.0.1", 0), any_method=True))
+    serving = asyncio.create_task(server.serve(sockets=[held]))
+    yield Listener(f"http://127.0.0.1:{held.getsockname()[1]}", service)
+    server.should_exit = True
+    await serving
+    held.close()
+    await door.drain()
+    await hsm.close()
+
+
+async def run(work: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(work)
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+async def test_keys_are_made_read_listed_rotated_configured_trimmed_and_deleted(listener: Listener) -> None:
+    client = await listener.client()
+    transit = client.secrets.transit
+
+    def life() -> None:
+        with pytest.raises(InvalidPath):
+            transit.list_keys()
+        transit.create_key("k")
+        transit.create_key("k")  # once more is no error, and makes no other
+        read = transit.read_key("k")["data"]
+        assert (read["type"], read["latest_version"], list(read["keys"])) == ("aes256-gcm96", 1, ["1"])
+        assert transit.list_keys()["data"]["keys"] == ["k"]
+        old = transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        transit.rotate_key("k")
+        transit.rotate_key("k")
+        new = transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        assert (old[:9], new[:9]) == ("vault:v1:", "vault:v3:")
+        assert transit.decrypt_data("k", old)["data"]["plaintext"] == TEXT
+        again = transit.rewrap_data("k", old)["data"]["ciphertext"]
+        assert again.startswith("vault:v3:")
+        transit.update_key_configuration("k", min_decryption_version=3)
+        with pytest.raises(InvalidRequest, match="may not be used"):
+            transit.decrypt_data("k", old)
+        assert transit.decrypt_data("k", again)["data"]["plaintext"] == TEXT
+        transit.trim_key("k", 3)
+        assert transit.read_key("k")["data"]["min_available_version"] == 3
+        with pytest.raises(Forbidden):
+            transit.delete_key("k")
+        transit.update_key_configuration("k", deletion_allowed=True)
+        transit.delete_key("k")
+        with pytest.raises(InvalidPath):
+            transit.read_key("k")
+
+    await run(life)
+
+
+@pytest.mark.parametrize("key_type", ["aes256-gcm96", "chacha20-poly1305", "rsa-2048"])
+async def test_what_is_encrypted_is_decrypted_also_in_batches(listener: Listener, key_type: str) -> None:
+    transit = (await listener.client()).secrets.transit
+
+    def work() -> None:
+        transit.create_key("k", key_type=key_type)
+        items = [{"plaintext": b64(b"%d" % n), "reference": str(n)} for n in range(20)]
+        sealed = transit.encrypt_data("k", batch_input=items)["data"]["batch_results"]
+        assert [each["reference"] for each in sealed] == [str(n) for n in range(20)]
+        opened = transit.decrypt_data("k", batch_input=sealed)["data"]["batch_results"]
+        assert [each["plaintext"] for each in opened] == [item["plaintext"] for item in items]
+        damaged = [sealed[0], {"ciphertext": sealed[1]["ciphertext"][:-8] + "AAAAAAA="}, {"ciphertext": "x"}]
+        with pytest.raises(InvalidRequest):
+            transit.decrypt_data("k", batch_input=damaged)
+
+    await run(work)
+
+
+async def test_a_batch_that_fails_in_part_answers_with_the_status_that_was_asked_for(
+    listener: Listener,
+) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        client.secrets.transit.create_key("k")
+        body: Any = {
+            "batch_input": [{"plaintext": TEXT}, {"plaintext": "not base64!", "reference": "b"}],
+            "partial_failure_response_code": 207,
+        }
+        headers = {"X-Vault-Token": client.token}
+        answer = requests.post(f"{listener.url}/v1/transit/encrypt/k", json=body, headers=headers, timeout=30)
+        assert answer.status_code == 207
+        first, second = answer.json()["data"]["batch_results"]
+        assert first["ciphertext"].startswith("vault:v1:")
+        assert (sorted(second), second["reference"]) == (["error", "reference"], "b")
+
+    await run(work)
+
+
+async def test_encrypting_by_a_key_that_is_not_there_makes_it(listener: Listener) -> None:
+    transit = (await listener.client()).secrets.transit
+
+    def work() -> None:
+        sealed = transit.encrypt_data("fresh", TEXT, associated_data=b64(b"data"))["data"]["ciphertext"]
+        opened = transit.decrypt_data("fresh", sealed, associated_data=b64(b"data"))
+        assert opened["data"]["plaintext"] == TEXT
+        with pytest.raises(InvalidRequest):
+            transit.decrypt_data("fresh", sealed)
+        with pytest.raises(InvalidRequest, match="not found"):
+            transit.decrypt_data("nix", sealed)
+
+    await run(work)
+
+
+async def test_signatures_hold_under_the_public_key_that_is_shown(listener: Listener) -> None:
+    transit = (await listener.client()).secrets.transit
+
+    def public(name: str) -> Any:
+        pem = transit.read_key(name)["data"]["keys"]["1"]["public_key"]
+        return load_pem_public_key(pem.encode())
+
+    def sign(name: str, **how: Any) -> bytes:
+        signature = transit.sign_data(name, TEXT, **how)["data"]["signature"]
+        assert transit.verify_signed_data(name, TEXT, signature=signature, **how)["data"]["valid"] is True
+        other = transit.verify_signed_data(name, b64(b"other"), signature=signature, **how)
+        assert other["data"]["valid"] is False
+        assert signature.startswith("vault:v1:")
+        encoded = signature.split(":")[2]
+        if how.get("marshaling_algorithm") == "jws":
+            return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        return base64.b64decode(encoded)
+
+    def work() -> None:
+        for key_type in ("ed25519", "ecdsa-p256", "rsa-2048"):
+            transit.create_key(key_type, key_type=key_type)
+        public("ed25519").verify(sign("ed25519"), b"a text")
+        ecdsa = ec.ECDSA(hashes.SHA256())
+        public("ecdsa-p256").verify(sign("ecdsa-p256"), b"a text", ecdsa)
+        assert len(sign("ecdsa-p256", marshaling_algorithm="jws")) == 64
+        key = public("rsa-2048")
+        pss = padding.PSS(padding.MGF1(hashes.SHA512()), 64)
+        key.verify(sign("rsa-2048", hash_algorithm="sha2-512"), b"a text", pss, hashes.SHA512())
+        pkcs1 = sign("rsa-2048", signature_algorithm="pkcs1v15")
+        key.verify(pkcs1, b"a text", padding.PKCS1v15(), hashes.SHA256())
+        items = [{"input": TEXT}, {"input": b64(b"other")}]
+        signed = transit.sign_data("ed25519", batch_input=items)["data"]["batch_results"]
+        assert len({each["signature"] for each in signed}) == 2
+
+    await run(work)
+
+
+async def test_keys_of_secp256k1_stand_beside_vaults_own(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        client.write("transit/keys/coin", type="ecdsa-secp256k1")
+        digest = b64(hashlib.sha256(b"a text").digest())
+        signed = client.write("transit/sign/coin", input=digest, prehashed=True)["data"]["signature"]
+        whole = {"input": TEXT, "signature": signed}
+        assert client.write("transit/verify/coin", **whole)["data"]["valid"] is True
+        schnorr = {"input": digest, "signature_algorithm": "bip340"}
+        signature = client.write("transit/sign/coin", **schnorr)["data"]["signature"]
+        assert client.write("transit/verify/coin", **schnorr, signature=signature)["data"]["valid"] is True
+
+    await run(work)
+
+
+async def test_macs_data_keys_hashes_and_chance(listener: Listener) -> None:
+    transit = (await listener.client()).secrets.transit
+
+    def work() -> None:
+        transit.create_key("k")
+        for algorithm in ("sha2-256", "sha2-384", "sha2-512"):
+            mac = transit.generate_hmac("k", TEXT, algorithm=algorithm)["data"]["hmac"]
+            checked = {"hmac": mac, "hash_algorithm": algorithm}
+            assert transit.verify_signed_data("k", TEXT, **checked)["data"]["valid"] is True
+            assert transit.verify_signed_data("k", b64(b"x"), **checked)["data"]["valid"] is False
+        assert transit.list_keys()["data"]["keys"] == ["k"]
+        made = transit.generate_data_key("k", "plaintext", bits=512)["data"]
+        assert transit.decrypt_data("k", made["ciphertext"])["data"]["plaintext"] == made["plaintext"]
+        assert len(base64.b64decode(made["plaintext"])) == 64
+        assert "plaintext" not in transit.generate_data_key("k", "wrapped")["data"]
+        summed = transit.hash_data(TEXT, algorithm="sha2-256", output_format="hex")["data"]["sum"]
+        assert summed == hashlib.sha256(b"a text").hexdigest()
+        drawn = {transit.generate_random_bytes(n_bytes=32)["data"]["random_bytes"] for _ in range(5)}
+        assert len(drawn) == 5
+
+    await run(work)
+
+
+async def test_a_wrapped_key_is_imported(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        pem = client.read("transit/wrapping_key")["data"]["public_key"]
+        wrapping = load_pem_public_key(pem.encode())
+        assert isinstance(wrapping, rsa.RSAPublicKey)
+        assert wrapping.key_size == 4096
+        ephemeral = bytes(range(32))
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        blob = wrapping.encrypt(ephemeral, oaep) + aes_key_wrap_with_padding(ephemeral, b"\x07" * 32)
+        client.write(
+            "transit/keys/in/import", ciphertext=b64(blob), hash_function="SHA256", type="aes256-gcm96"
+        )
+        sealed = client.secrets.transit.encrypt_data("in", TEXT)["data"]["ciphertext"]
+        assert client.secrets.transit.decrypt_data("in", sealed)["data"]["plaintext"] == TEXT
+        with pytest.raises(InvalidRequest):
+            client.write("transit/keys/bad/import", ciphertext=b64(blob[:-1]), type="aes256-gcm96")
+
+    await run(work)
+
+
+async def test_nobody_sees_or_uses_what_is_anothers(listener: Listener) -> None:
+    alice, bob = await listener.client(), await listener.client(subject="bob")
+    reader = await listener.client("security:read")
+    stranger = hvac.Client(url=listener.url, token="forged")
+
+    def work() -> None:
+        sealed = alice.secrets.transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        with pytest.raises(InvalidPath):
+            bob.secrets.transit.read_key("k")
+        with pytest.raises(InvalidRequest, match="not found"):
+            bob.secrets.transit.decrypt_data("k", sealed)
+        with pytest.raises(InvalidRequest, match="not found"):
+            bob.secrets.transit.rotate_key("k")
+        assert reader.secrets.transit.read_key("k")["data"]["name"] == "k"
+        for client in (reader, stranger):
+            with pytest.raises(Forbidden):
+                client.secrets.transit.decrypt_data("k", sealed)
+        assert alice.is_authenticated()
+        assert not stranger.is_authenticated()
+
+    await run(work)
+
+
+async def test_errors_are_in_vaults_form(listener: Listener) -> None:
+    client = await listener.client()
+    headers = {"X-Vault-Token": client.token}
+
+    def ask(method: str, path: str, **more: Any) -> requests.Response:
+        return requests.request(method, f"{listener.url}{path}", timeout=30, **more)
+
+    def work() -> None:
+        for status, answer in (
+            (403, ask("GET", "/v1/transit/keys/k")),
+            (404, ask("GET", "/v1/transit/keys/k", headers=headers)),
+            (404, ask("GET", "/v1/nowhere", headers=headers)),
+            (405, ask("PATCH", "/v1/transit/keys/k", headers=headers)),
+            (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, data=b"{")),
+            (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, json=[1])),
+            (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, json={"plaintext": 5})),
+            (400, ask("POST", "/v1/transit/keys/k", headers=headers, json={"type": "ecdsa-p521"})),
+            (400, ask("POST", "/v1/transit/keys/k", headers=headers, json={"derived": True})),
+            (400, ask("GET", "/v1/transit/export/encryption-key/k", headers=headers)),
+            (413, ask("POST", "/v1/transit/encrypt/k", headers=headers, data=b" " * (2 << 20))),
+        ):
+            assert answer.status_code == status, answer.text
+            assert answer.headers["content-type"] == "application/json"
+            assert isinstance(answer.json()["errors"], list)
+        bearer = {"Authorization": f"Bearer {client.token}"}
+        ask("POST", "/v1/transit/keys/k", headers=bearer, json={})
+        listed = ask("GET", "/v1/transit/keys?list=true", headers=bearer)
+        assert listed.json()["data"]["keys"] == ["k"]
+
+    await run(work)
