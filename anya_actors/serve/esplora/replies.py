@@ -15,7 +15,7 @@ FIXED: Final = 157_784_630
 FLEETING: Final = 10
 """Seconds that any other answer may be kept. electrs trusts ten confirmations; on regtest any number of
 blocks may be taken back."""
-_encoder: Final = msgspec.json.Encoder()
+encode: Final = msgspec.json.Encoder().encode
 
 
 class EsploraError(AnyaError):
@@ -48,7 +48,7 @@ def text(content: object, kept_s: int = FLEETING) -> Reply:
 
 
 def json(content: Any, kept_s: int = FLEETING) -> Reply:
-    return Reply(HTTPStatus.OK, _encoder.encode(content), "application/json", _kept(kept_s))
+    return Reply(HTTPStatus.OK, encode(content), "application/json", _kept(kept_s))
 
 
 def raw(content: bytes, kept_s: int = FLEETING) -> Reply:

@@ -65,8 +65,8 @@ def _describe_input(tx_input: TxInput, spent: TxOutput | None) -> dict[str, Any]
     return facts
 
 
-def describe_transaction(tree: BlockTree, seen: SeenTransaction, fee_sat: int) -> dict[str, Any]:
-    """A whole transaction."""
+def describe_transaction(seen: SeenTransaction, fee_sat: int) -> dict[str, Any]:
+    """A whole transaction but for its status, which is its last field."""
     transaction = seen.transaction
     pairs = zip(transaction.inputs, seen.spent, strict=True)
     return {
@@ -78,7 +78,6 @@ def describe_transaction(tree: BlockTree, seen: SeenTransaction, fee_sat: int) -
         "size": len(transaction.serialize()),
         "weight": transaction.weight,
         "fee": fee_sat,
-        "status": describe_status(tree, seen.node),
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from anya_actors.domain.bitcoin.block import Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.hashes import Txid
@@ -15,18 +17,28 @@ from anya_actors.serve.bitcoin_node.http import Reply
 from anya_actors.serve.esplora import replies, shapes
 from anya_actors.serve.esplora.arguments import hash_of, number_of
 from anya_actors.serve.esplora.context import EsploraContext
-from anya_actors.serve.esplora.replies import FIXED, EsploraError, not_found
+from anya_actors.serve.esplora.replies import FIXED, EsploraError, encode, not_found
 from anya_actors.services.bitcoin_node.lookups import SeenTransaction
 
 
-def describe(context: EsploraContext, seen: SeenTransaction) -> dict[str, Any]:
+def describe(context: EsploraContext, seen: SeenTransaction) -> msgspec.Raw:
     """A transaction in Esplora's JSON."""
+    status = encode(shapes.describe_status(context.tree, seen.node))
+    return msgspec.Raw(b'%b,"status":%b}' % (_before_status(context, seen), status))
+
+
+def _before_status(context: EsploraContext, seen: SeenTransaction) -> bytes:
+    known = context.described.get(seen.transaction.wtxid)
+    if known is not None:
+        return known
     fee_sat = seen.fee_sat
     if fee_sat is None:
         # Only in a block that was never on the active branch: nobody has looked up its inputs.
         text = f"what transaction {seen.transaction.txid} of a stale block spends is not known"
         raise EsploraError(HTTPStatus.SERVICE_UNAVAILABLE, text)
-    return shapes.describe_transaction(context.tree, seen, fee_sat)
+    content = encode(shapes.describe_transaction(seen, fee_sat)).removesuffix(b"}")
+    context.described.put(seen.transaction.wtxid, content, len(content))
+    return content
 
 
 async def one(context: EsploraContext, parts: Sequence[str]) -> Reply | None:

@@ -17,11 +17,14 @@ from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.mempool import MempoolEntry
 from anya_actors.domain.bitcoin.script_history import WaitingTouch, in_electrum_order
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput
+from anya_actors.domain.remembered import Remembered
 from anya_actors.ports.consensus import EngineFailedError
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 _REMEMBERED_BLOCKS: Final = 16
 _REMEMBERED_SCRIPTS: Final = 1_000
+_REMEMBERED_BYTES: Final = 8 << 20
+"""Of serialised transactions; as objects they take several times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ class Lookups:
 
     def __init__(self, node: BitcoinNodeService) -> None:
         self._node = node
-        self._spent: dict[BlockNode, tuple[tuple[Coin, ...], ...]] = {}
-        self._totals: dict[bytes, tuple[BlockNode, ScriptTotals]] = {}
+        self._spent: Remembered[BlockNode, tuple[tuple[Coin, ...], ...]] = Remembered(_REMEMBERED_BLOCKS)
+        self._totals: Remembered[bytes, tuple[BlockNode, ScriptTotals]] = Remembered(_REMEMBERED_SCRIPTS)
+        self._seen: Remembered[tuple[BlockNode, int], SeenTransaction] = Remembered(_REMEMBERED_BYTES)
 
     # Transactions
 
@@ -100,15 +104,22 @@ class Lookups:
             if found is None:
                 return None
             node, place = self._node.chain.tree.nodes[found[0]], found[1]
-            (seen,) = await self.in_block(node, place, 1)
+            seen = await self._one_in_block(node, place)
             if self._node.chain.tree.is_active(node):
                 return seen
 
     def waiting_transaction(self, entry: MempoolEntry) -> SeenTransaction:
         """A transaction of the mempool."""
-        coins = (self._node.coin(tx_input.prevout) for tx_input in entry.transaction.inputs)
-        spent = tuple(None if coin is None else coin.output for coin in coins)
-        return SeenTransaction(entry.transaction, spent)
+        return SeenTransaction(entry.transaction, entry.spent)
+
+    async def _one_in_block(self, node: BlockNode, place: int) -> SeenTransaction:
+        """One transaction of a block, remembered once it is known with all that it spends."""
+        seen = self._seen.get((node, place))
+        if seen is None:
+            (seen,) = await self.in_block(node, place, 1)
+            if seen.fee_sat is not None:
+                self._seen.put((node, place), seen, len(seen.transaction.serialize()))
+        return seen
 
     async def in_block(self, node: BlockNode, start: int, count: int) -> list[SeenTransaction]:
         """Some of a block's transactions, those from place ``start`` on."""
@@ -136,9 +147,7 @@ class Lookups:
                 if self._node.chain.tree.is_active(node):
                     raise
                 return None
-            self._spent[node] = coins
-            while len(self._spent) > _REMEMBERED_BLOCKS:
-                del self._spent[next(iter(self._spent))]
+            self._spent.put(node, coins, 1)
         return coins
 
     def spender(self, outpoint: Outpoint) -> Spender | None:
@@ -186,7 +195,7 @@ class Lookups:
         nodes = [self._node.chain.tree.active[touch.height] for touch in touches]
         found = []
         for node, touch in zip(nodes, touches, strict=True):
-            found += await self.in_block(node, touch.place, 1)
+            found.append(await self._one_in_block(node, touch.place))
         return found
 
     def unspent(self, name: bytes) -> list[tuple[Outpoint, TxOutput, BlockNode | None]]:
@@ -222,7 +231,7 @@ class Lookups:
         tree = self._node.chain.tree
         while True:
             tip = tree.tip
-            seen_to, totals = self._totals.get(name, (tree.active[0], ScriptTotals()))
+            seen_to, totals = self._totals.get(name) or (tree.active[0], ScriptTotals())
             if not tree.is_active(seen_to):
                 seen_to, totals = tree.active[0], ScriptTotals()
             fresh = [t for t in self._node.chain.index.history(name) if t.height > seen_to.height]
@@ -230,8 +239,5 @@ class Lookups:
                 totals = totals.plus(seen, name)
             if tree.is_active(tip):
                 break
-        self._totals.pop(name, None)
-        self._totals[name] = (tip, totals)
-        while len(self._totals) > _REMEMBERED_SCRIPTS:
-            del self._totals[next(iter(self._totals))]
+        self._totals.put(name, (tip, totals), 1)
         return totals
