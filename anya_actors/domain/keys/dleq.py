@@ -72,7 +72,7 @@ def prove_dleq(
     masked = bytes(one ^ other for one, other in zip(secret.buffer, mask, strict=True))
     seed = tagged_hash("BIP0374/nonce", masked + A.serialize() + C.serialize() + bound)
     k = int.from_bytes(seed, "big") % ORDER
-    with Secret(k.to_bytes(32, "big")) as nonce, Secret(secret.reveal()) as product:
+    with Secret(k.to_bytes(32, "big")) as nonce, Secret(bytearray(secret.buffer)) as product:
         e = _challenge(A, B, C, shared_point(G, nonce), shared_point(B, nonce), G, message)
         multiply_secret(product, e)
         add_to_secret(product, nonce)  # s = k + e·a

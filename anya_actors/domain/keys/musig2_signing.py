@@ -146,7 +146,7 @@ def sign_partially(nonce: SecretNonce, private_key: Secret, session: Session) ->
         if public_key != nonce.public_key:
             raise MusigError("the private key", "Public key does not match nonce_gen argument")
         factor = session.e * session.key.coefficient(public_key) * session.sign_of_key * session.key.gacc
-        with Secret(private_key.reveal()) as part:
+        with Secret(bytearray(private_key.buffer)) as part:
             # s = k1 + b*k2 + e*a*d, where R's oddness negates both nonces.
             multiply_secret(part, factor)
             multiply_secret(second, session.b)
