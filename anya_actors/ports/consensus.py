@@ -8,7 +8,7 @@ own log of blocks and replays it into a wiped engine after an unclean stop.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,10 +64,11 @@ class ConsensusEngine(Protocol):
     def tip(self) -> tuple[BlockHash, int]:
         """Hash and height of the active chain's last block."""
 
-    def process_block(self, raw: bytes) -> Verdict:
+    def process_block(self, raw: bytes, begun: Callable[[], None] = lambda: None) -> Verdict:
         """Check a serialised block, keep it if it may be valid, follow it if it makes the best chain.
 
-        Bytes behind the block are ignored; at least a header must be there.
+        Bytes behind the block are ignored; at least a header must be there. ``begun`` is called, if
+        it comes to that, when the long part begins that leaves the interpreter to other threads.
 
         Raises `EngineFailedError` if it could not be judged; the engine must be opened anew.
         """

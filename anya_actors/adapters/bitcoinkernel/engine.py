@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -89,13 +89,15 @@ class KernelEngine:
             raise EngineFailedError("tell its tip", "it has no genesis block")
         return BlockHash(bytes(chain.block_tree_entries[height].block_hash)), height
 
-    def process_block(self, raw: bytes) -> Verdict:
+    def process_block(self, raw: bytes, begun: Callable[[], None] = lambda: None) -> Verdict:
         block_hash = parse_header(raw[:HEADER_SIZE]).hash
         self._checked.clear()
         known = self._is_known(block_hash)
         with heard_lines() as lines:
             try:
-                is_new = bool(self._kernel.process_block(_from_bytes(pbk.Block, raw)))
+                kernel, block = self._kernel, _from_bytes(pbk.Block, raw)
+                begun()
+                is_new = bool(kernel.process_block(block))
             except pbk.ProcessBlockException:
                 return self._refused(block_hash, lines, is_new=not known)
             except RuntimeError:

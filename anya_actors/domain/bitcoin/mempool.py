@@ -247,6 +247,8 @@ class Mempool:
     def remove_for_block(self, transactions: Iterable[Transaction]) -> list[MempoolEntry]:
         """Drop what a block confirmed; drop and return whatever conflicts with it."""
         conflicting: list[MempoolEntry] = []
+        if not self.entries and not self.deltas_sat:
+            return conflicting
         for transaction in transactions:
             if transaction.txid in self.entries:
                 self.remove([transaction.txid], RemovalReason.BLOCK)

@@ -8,18 +8,17 @@ engine and the indexes are only views of the journal, and each finds its way fro
 from __future__ import annotations
 
 import asyncio
-import gc
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from anya_actors.domain.bitcoin.block import Block, BlockHeader, parse_leading_block, parse_start
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
-from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.index_changes import IndexDamagedError
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.domain.machine import UnavailableError
@@ -38,14 +37,9 @@ from anya_actors.services.bitcoin_node.journal import (
     BranchReconsidered,
     Journal,
 )
+from anya_actors.services.bitcoin_node.kept_blocks import KeptBlocks, collector_resting, parse_all, parts
 
 T = TypeVar("T")
-
-_CACHED_BLOCKS: Final = 16
-_CACHED_SIZE: Final = 1 << 20
-"""Of the raw blocks; parsed they take some ten times as much."""
-_BATCH_BLOCKS: Final = 64
-_BATCH_SIZE: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ class Chain:
         # parses and works out changes of the indexes meanwhile.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="consensus")
         self._second = ThreadPoolExecutor(max_workers=1, thread_name_prefix="indexes")
-        self._recent: dict[BlockHash, Block] = {}
+        self._blocks = KeptBlocks(journal, lambda raw: self._aside(parse_all, raw))
         genesis = BlockNode(
             REGTEST_GENESIS.header, None, transactions=1, size=REGTEST_GENESIS.size, position=-1
         )
@@ -149,8 +143,8 @@ class Chain:
         engine = await self._run(lambda: self._engines.open(wipe=True))
         early = set(first)
         rest = [node for node in self.tree.not_invalidated() if node not in early]
-        for nodes in (*_batches(first), *_batches(rest)):
-            await self._run(_process_all, engine, await self._read_raw(nodes))
+        for nodes in (*parts(first), *parts(rest)):
+            await self._run(_process_all, engine, await self._blocks.raw(nodes))
         self._engine = engine
 
     async def close(self) -> None:
@@ -168,38 +162,7 @@ class Chain:
 
     async def read_block(self, node: BlockNode) -> Block:
         """The whole block."""
-        if node.position < 0:
-            return REGTEST_GENESIS
-        block = self._recent.get(node.hash)
-        if block is None:
-            (block,) = await self._read_blocks([node])
-            self._remember(block)
-        return block
-
-    async def _read_blocks(self, nodes: Sequence[BlockNode]) -> list[Block]:
-        """Blocks in the order of their positions, read in one go."""
-        if len(nodes) == 1 and nodes[0].hash in self._recent:
-            return [self._recent[nodes[0].hash]]
-        return await self._aside(_parse_all, await self._read_raw(nodes))
-
-    async def _read_raw(self, nodes: Sequence[BlockNode]) -> list[bytes]:
-        first, last = nodes[0].position, nodes[-1].position
-        records = await self._journal.read(first, last)
-        found = []
-        for node in nodes:
-            record = records[node.position - first]
-            if not isinstance(record, BlockKept):
-                raise EngineFailedError("read a block", f"record {node.position} is no block")
-            found.append(record.raw)
-        return found
-
-    def _remember(self, block: Block) -> None:
-        recent = self._recent
-        recent[block.hash] = block
-        while len(recent) > 1 and (
-            len(recent) > _CACHED_BLOCKS or sum(found.size for found in recent.values()) > _CACHED_SIZE
-        ):
-            del recent[next(iter(recent))]
+        return await self._blocks.one(node)
 
     async def spent_coins(self, node: BlockNode) -> tuple[tuple[Coin, ...], ...]:
         """The coins that each transaction of the block spent, its coinbase left out.
@@ -250,7 +213,7 @@ class Chain:
             raise
         count = len(block.transactions)
         node = self.tree.add(header, transactions=count, size=block.size, position=position)
-        self._remember(block)
+        self._blocks.remember(block)
         with self.whole():
             if verdict.standing is Standing.VALID and arrival.change is not None:
                 self._connect(node, arrival.change)
@@ -277,9 +240,10 @@ class Chain:
     ) -> tuple[Verdict, _Arrival | None]:
         """Let the engine judge; meanwhile, without the engine's word, prepare what a yes will need."""
         is_next = header.previous == self.tip.hash
+        begun = threading.Event()
         judged, prepared = await asyncio.gather(
-            self._run(self._opened().process_block, raw),
-            self._aside(self._prepare, raw, block, is_next),
+            self._run(_process, self._opened(), raw, begun),
+            self._aside(self._prepare, raw, block, is_next, begun),
             return_exceptions=True,
         )
         if isinstance(judged, BaseException):
@@ -290,8 +254,10 @@ class Chain:
             raise prepared
         return judged, prepared
 
-    def _prepare(self, raw: bytes, block: Block | None, is_next: bool) -> _Arrival:
-        with _collector_resting():
+    def _prepare(self, raw: bytes, block: Block | None, is_next: bool, begun: threading.Event) -> _Arrival:
+        # Each of the engine's many short calls before that would wait for this thread to yield.
+        begun.wait()
+        with collector_resting():
             block = block or parse_leading_block(raw)
             return _Arrival(block, self.index.prepare_connect(block) if is_next else None)
 
@@ -350,8 +316,8 @@ class Chain:
             self.index.apply(change)
             self.tree.pop()
             disconnected += [block] if keep else []
-        for nodes in _batches(ahead):
-            blocks = await self._read_blocks(nodes)
+        for nodes in parts(ahead):
+            blocks = await self._blocks.many(nodes)
             for node, block in zip(nodes, blocks, strict=True):
                 self._connect(node, await self._aside(self.index.prepare_connect, block))
             connected += blocks if keep else []
@@ -363,35 +329,14 @@ class Chain:
         self.tree.push(node)
 
 
-@contextmanager
-def _collector_resting() -> Iterator[None]:
-    """Nothing of what is made here is cyclic, but the collector would walk it again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
+def _process(engine: ConsensusEngine, raw: bytes, begun: threading.Event) -> Verdict:
     try:
-        yield
+        return engine.process_block(raw, begun.set)
     finally:
-        if was_on:
-            gc.enable()
-
-
-def _batches(nodes: Sequence[BlockNode]) -> Iterator[Sequence[BlockNode]]:
-    """Parts that are read in one go; large blocks make small parts."""
-    start = size = 0
-    for at, node in enumerate(nodes):
-        if at > start and (at - start == _BATCH_BLOCKS or size + node.size > _BATCH_SIZE):
-            yield nodes[start:at]
-            start, size = at, 0
-        size += node.size
-    if start < len(nodes):
-        yield nodes[start:]
+        begun.set()
 
 
 def _process_all(engine: ConsensusEngine, blocks: Sequence[bytes]) -> None:
     """Give blocks again; what was refused then is refused now."""
     for raw in blocks:
         engine.process_block(raw)
-
-
-def _parse_all(blocks: Sequence[bytes]) -> list[Block]:
-    return [parse_leading_block(raw) for raw in blocks]

@@ -257,6 +257,20 @@ async def test_blocks_given_by_hand_and_branches_judged(call: Call) -> None:
     assert (await call("getblock", first))["nextblockhash"] == second
 
 
+async def test_of_two_branches_of_the_same_work_the_precious_one_is_followed(call: Call) -> None:
+    address = await call("getnewaddress")
+    (left,) = await call("generatetoaddress", 1, address)
+    await call("invalidateblock", left)
+    (right,) = await call("generatetoaddress", 1, address)
+    await call("reconsiderblock", left)
+    assert await call("getbestblockhash") == left
+    assert await call("preciousblock", right) is None
+    assert await call("getbestblockhash") == right
+    with pytest.raises(LookupError) as caught:
+        await call("preciousblock", "00" * 32)
+    assert caught.value.args == (-5, "Block not found")
+
+
 async def test_what_the_mempool_would_say(call: Call) -> None:
     address = await call("getnewaddress")
     await call("generatetoaddress", 101, address)

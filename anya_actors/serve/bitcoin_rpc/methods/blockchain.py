@@ -161,6 +161,11 @@ async def reconsiderblock(context: RpcContext, arguments: Arguments) -> Any:
     await context.node.reconsider_block(node_of(context, arguments).hash)
 
 
+async def preciousblock(context: RpcContext, arguments: Arguments) -> Any:
+    """Treat a block as if it had come before all others with the same work; not kept over a restart."""
+    await context.node.prefer_block(node_of(context, arguments).hash)
+
+
 METHODS: Final[dict[str, Method]] = dict(
     [
         method(getblockchaininfo),
@@ -168,6 +173,7 @@ METHODS: Final[dict[str, Method]] = dict(
         method(getchaintips),
         method(getchaintxstats, "nblocks:number", "blockhash:string"),
         method(getdeploymentinfo, "blockhash:string"),
+        method(preciousblock, "blockhash:string", required=1),
     ]
 )
 HIDDEN: Final[dict[str, Method]] = dict(

@@ -346,10 +346,10 @@ class TiredEngine:
         self.tip, self.close = engine.tip, engine.close
         self.spent_coins, self.verify_scripts = engine.spent_coins, engine.verify_scripts
 
-    def process_block(self, raw: bytes) -> Verdict:
+    def process_block(self, raw: bytes, begun: Callable[[], None] = lambda: None) -> Verdict:
         if self.tip()[1] == 2:
             raise EngineFailedError("judge a block", "Disk space is too low!")
-        return self._engine.process_block(raw)
+        return self._engine.process_block(raw, begun)
 
 
 class TiringEngines:
