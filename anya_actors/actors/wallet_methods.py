@@ -131,6 +131,10 @@ class WalletMethods(DurableActor[BitcoinService]):
         )
 
     @served
+    async def accelerate(self, wallet: str, txid: str, terms: SendTerms, *, message_id: str) -> PaymentView:
+        return await self.service.accelerate(wallet, txid, terms, message_id=message_id)
+
+    @served
     async def payment(self, payment_id: str) -> PaymentView:
         return await self.service.payment(payment_id)
 

@@ -190,6 +190,21 @@ def cancel(
 
 
 @app.command()
+def accelerate(
+    name: Name,
+    txid: Annotated[str, typer.Argument(metavar="TXID")],
+    feerate: Feerate = None,
+    max_fee_sat: FeeCap = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Have a transaction in the mempool mined sooner: a child of it pays for both."""
+    body = {"feerate_sat_per_vb": feerate, "max_fee_sat": max_fee_sat}
+    Remote(data_dir, config, json).post_and_show(_of(name, "transactions", txid, "accelerate"), body)
+
+
+@app.command()
 def label(
     name: Name,
     kind: Annotated[str, typer.Argument(metavar="tx|addr|pubkey|input|output|xpub")],

@@ -245,6 +245,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "musig2-nonce-lost": 409,
         "insufficient-funds": 409,
         "not-replaceable": 409,
+        "nothing-to-spend": 409,
         "addresses-end": 409,
         "replacement-fee-too-low": 409,
         "coin-not-spendable": 409,

@@ -160,4 +160,4 @@ def test_the_demo_keeps_every_promise() -> None:
     assert lines[-1]["event"] == "finished"
     assert all(line["kept"] for line in lines if line["event"] == "promise")
     stops = [line["stop"] for line in lines if line["event"] == "stop"]
-    assert stops == ["boot", "tree", "mine", "hsm", "pay", "kill", "audit", "stop"]
+    assert stops == ["boot", "tree", "mine", "hsm", "pay", "bump", "kill", "audit", "stop"]

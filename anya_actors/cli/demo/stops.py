@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from anya_actors.cli.demo.bump import bump_a_fee
 from anya_actors.cli.demo.crash import survive_a_kill
 from anya_actors.cli.demo.visit import ALICE, BTC, MINER, Visit
 from anya_actors.cli.demo.witness import mentions
@@ -124,6 +125,7 @@ STOPS: Final[tuple[Callable[[Visit], None], ...]] = (
     mine_blocks,
     use_the_hsm,
     pay,
+    bump_a_fee,
     survive_a_kill,
     read_the_audit,
 )

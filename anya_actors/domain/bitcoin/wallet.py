@@ -252,10 +252,15 @@ class ChangeOutput(msgspec.Struct, frozen=True):
 
 
 class PaymentRequested(Event, frozen=True):
-    """A payment whose transaction has been built from spendable coins of this wallet."""
+    """A payment whose transaction has been built from spendable coins of this wallet.
+
+    ``incoming`` are coins of the mempool that others made: only a child that pays for its parent
+    spends them.
+    """
 
     payment: Payment
     change: ChangeOutput | None
+    incoming: tuple[tuple[bytes, int], ...] = ()
 
 
 class ReplacementRequested(Event, frozen=True):
@@ -306,7 +311,8 @@ def set_labels(wallet: Wallet, event: LabelsSet) -> Step[Wallet]:
 def request_payment(wallet: Wallet, event: PaymentRequested) -> Step[Wallet]:
     """Reserve the coins and owe the signatures; raises `CoinNotSpendableError`."""
     payment = event.payment
-    _verify_spendable(wallet, payment.inputs)
+    incoming = set(event.incoming) - wallet.reserved() - wallet.frozen()
+    _verify_spendable(wallet, [one for one in payment.inputs if one.outpoint not in incoming])
     promised = replace(_with_change(wallet, event.change), payments=(*wallet.payments, payment))
     command = SignPayment(payment.payment_id, payment.transaction, payment.inputs)
     published = BitcoinPaymentRequested(

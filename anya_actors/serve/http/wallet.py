@@ -22,7 +22,7 @@ from anya_actors.domain.bitcoin.wallet import Label
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.http.bitcoin import BITCOIN
-from anya_actors.serve.schemas.bitcoin import PaymentId, WalletName
+from anya_actors.serve.schemas.bitcoin import PaymentId, Txid, WalletName
 from anya_actors.serve.schemas.wallet import (
     Freeze,
     KeyPathBody,
@@ -191,6 +191,18 @@ async def pay(caller: Writer, wallet: WalletName, body: NewWalletPayment) -> Res
     """Pay. The answer means that the payment is decided and will be sent, whatever crashes."""
     payment: PaymentView = await caller.write(BITCOIN, "pay", wallet, recipients_of(body), terms_of(body))
     return caller.answer(payment, 201, Location=f"{router.prefix}/payments/{payment.payment_id}")
+
+
+@router.post(
+    "/wallets/{wallet}/transactions/{txid}/accelerate",
+    status_code=201,
+    responses=shows(PaymentView, "The child.", 201),
+)
+async def accelerate(caller: Writer, wallet: WalletName, txid: Txid, body: Replacement) -> Response:
+    """Have a transaction of the mempool mined sooner: a child that spends its output pays for both."""
+    terms = SendTerms(body.feerate_sat_per_vb, body.max_fee_sat)
+    child: PaymentView = await caller.write(BITCOIN, "accelerate", wallet, txid, terms)
+    return caller.answer(child, 201, Location=f"{router.prefix}/payments/{child.payment_id}")
 
 
 @router.get("/payments/{payment_id}", responses=shows(PaymentView, "The payment."))

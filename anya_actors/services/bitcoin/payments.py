@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.bitcoin import payment as payments
+from anya_actors.domain.bitcoin.child_plan import ChildOrder, NothingToSpendError, own_outputs, plan_child
+from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import Payment
 from anya_actors.domain.bitcoin.payment_order import (
@@ -143,6 +145,37 @@ class Payments:
             )
             change = await self._wallets.change_output(before) if plan.needs_change else None
             event = ReplacementRequested(payment_id, plan.version(change), change)
+            answer = await self._ledger.engine.handle(
+                key, event, message_id=call_id(message_id), request=request
+            )
+        return expect(answer, PaymentView)
+
+    async def accelerate(self, wallet: str, txid: str, terms: SendTerms, message_id: str) -> PaymentView:
+        """Pay for a transaction of the mempool by a child that spends what it gives the wallet."""
+        key, request = wallet_key(check_wallet_name(wallet)), ("accelerate", wallet, txid, terms)
+        async with self._ledger.locks(key):
+            answered = await self._ledger.engine.answered(key, call_id(message_id), request)
+            if isinstance(answered, PaymentView):
+                return answered
+            before = await self._ledger.wallet(wallet)
+            parent = Txid.from_hex(txid)
+            found = await self._rpc.transaction(parent)
+            if found.block_hash is not None:
+                raise NothingToSpendError(wallet, txid)
+            waiting = await self._rpc.waiting(parent)
+            coins = own_outputs(before, found.transaction)
+            to = await self._wallets.change_output(before)
+            order = ChildOrder(
+                payment_id=_payment_id(wallet, message_id),
+                feerate_sat_per_vb=await self.feerate(terms.feerate_sat_per_vb),
+                max_fee_sat=self._cap(terms.max_fee_sat),
+                ancestors_vsize=waiting.ancestor_vsize,
+                ancestors_fee_sat=waiting.ancestor_fee_sat,
+                final_confirmations=self._settings.final_confirmations,
+                requested_unix_ms=self._clock.now_unix_ms(),
+            )
+            incoming = tuple(coin.outpoint for coin in coins)
+            event = PaymentRequested(plan_child(before, coins, to, order), to, incoming)
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
             )

@@ -256,6 +256,14 @@ class BitcoinService:
             payment_id, feerate_sat_per_vb, max_fee_sat, message_id, cancel=True
         )
 
+    async def accelerate(self, wallet: str, txid: str, terms: SendTerms, *, message_id: str) -> PaymentView:
+        """Have a transaction of the mempool mined sooner: a child of it pays for both (CPFP).
+
+        The feerate is that of child and unconfirmed ancestors together. Raises, with nothing
+        promised: `TransactionNotFoundError`, `NothingToSpendError`, `DustError`, `AbsurdFeeError`.
+        """
+        return await self._payments.accelerate(wallet, txid, terms, message_id)
+
     async def payment(self, payment_id: str) -> PaymentView:
         """How a payment fares; raises `UnknownPaymentError`."""
         return await self._payments.payment(payment_id)

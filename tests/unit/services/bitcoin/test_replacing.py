@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from anya_actors.domain.bitcoin.child_plan import NothingToSpendError
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.errors import AddressError
 from anya_actors.domain.bitcoin.events import BitcoinPaymentConfirmed, BitcoinPaymentReplaced
@@ -15,6 +16,7 @@ from anya_actors.domain.bitcoin.replacement_plan import NotReplaceableError, Rep
 from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, UnknownPaymentError
 from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.domain.machine import AnyaError, InvalidInputError
+from anya_actors.ports.bitcoin_rpc import TransactionNotFoundError
 from anya_actors.services.bitcoin import BitcoinService, SendTerms
 from anya_actors.services.durable import IdempotencyConflictError
 
@@ -284,3 +286,40 @@ async def test_a_replacement_that_no_node_would_take_is_refused(world: Any, serv
     await service.follow()
     with pytest.raises(NotReplaceableError):
         await service.bump_payment(promised.payment_id, 50, message_id="b4")
+
+
+async def test_a_child_pays_for_an_incoming_transaction(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50)
+    friend = await service.create_wallet("friend", message_id="f")
+    parent = await service.send("main", friend.address, AMOUNT_SAT, 1, message_id="pay")
+    await service.settled("main")
+    terms = SendTerms(feerate_sat_per_vb=20)
+    child = await service.accelerate("friend", parent.txid, terms, message_id="c")
+    assert await service.accelerate("friend", parent.txid, terms, message_id="c") == child
+    await service.settled("friend")
+    sent = [await service.transaction(txid) for txid in (parent.txid, child.txid)]
+    fees_sat, vsize = parent.fee_sat + child.fee_sat, sum(one.vsize for one in sent)
+    assert 20 * vsize <= fees_sat <= 20 * (vsize + 3)
+    world.node.mine(1)
+    await service.follow()
+    assert (await service.payment(child.payment_id)).phase == "confirmed"
+    assert (await service.balance("friend")).confirmed_sat == AMOUNT_SAT - child.fee_sat
+    with pytest.raises(NothingToSpendError):
+        await service.accelerate("friend", parent.txid, terms, message_id="late")
+
+
+async def test_a_child_pays_for_a_payment_by_its_change(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50)
+    parent = await service.send("main", world.payee, AMOUNT_SAT, 1, message_id="pay")
+    await service.settled("main")
+    terms = SendTerms(feerate_sat_per_vb=10)
+    child = await service.accelerate("main", parent.txid, terms, message_id="c")
+    with pytest.raises(NothingToSpendError):
+        await service.accelerate("main", parent.txid, terms, message_id="twice")
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    assert {(await service.payment(one.payment_id)).phase for one in (parent, child)} == {"confirmed"}
+    assert received(world) == [AMOUNT_SAT]
+    with pytest.raises(TransactionNotFoundError):
+        await service.accelerate("main", "00" * 32, terms, message_id="none")
