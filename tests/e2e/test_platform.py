@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -56,6 +58,11 @@ def test_up_prints_only_json_lines_and_ends_with_the_addresses(platform: Launche
         ready(platform)["bitcoin_rpc"], auth=(user, password), json={"id": 1, "method": "uptime"}
     )
     assert answer.json()["error"] is None
+    assert httpx.get(ready(platform)["esplora"] + "/blocks/tip/height").text.isdigit()
+    for name in ("electrum", "zmq_rawblock", "zmq_rawtx", "zmq_hashblock", "zmq_hashtx", "zmq_sequence"):
+        place = urlsplit(ready(platform)[name])
+        assert place.scheme == "tcp"
+        socket.create_connection((str(place.hostname), place.port or 0), timeout=5).close()
 
 
 def test_what_is_written_for_other_commands_is_private(platform: Launched) -> None:
