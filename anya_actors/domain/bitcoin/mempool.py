@@ -24,7 +24,8 @@ MEMPOOL_EXPIRY_MS: Final = 336 * 3600 * 1000
 BYTES_PER_SIGOP: Final = 20
 """A signature operation counts as at least so many virtual bytes."""
 
-_BYTES_OF_ENTRY, _BYTES_OF_INPUT, _BYTES_OF_OUTPUT = 2_200, 900, 420
+# Measured with tracemalloc (benchmarks/bitcoin/bench_mempool.py), rounded up.
+_BYTES_OF_ENTRY, _BYTES_OF_INPUT, _BYTES_OF_OUTPUT = 1_500, 600, 330
 
 
 class RemovalReason(enum.Enum):

@@ -89,7 +89,7 @@ async def small_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Bitcoi
         indexes=MemoryChainIndexes(),
         clock=clock,
         randomness=SystemRandomness(),
-        mempool_policy=MempoolPolicy(max_bytes=10_000),
+        mempool_policy=MempoolPolicy(max_bytes=7_000),
     )
     await node.start(clean=False)
     yield node
