@@ -1,8 +1,8 @@
 """Scripts under Core's relay policy, which the consensus engine does not know.
 
 ``btclib``'s interpreter is the judge: it answers Core's own script vectors with Core's own error
-for every flag, which our tests repeat. What it lets pass the consensus engine judges again: this
-one can only refuse more.
+for every flag, which our tests repeat. The consensus engine judges everything too: this one can
+only refuse more, and says why in Core's words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from btclib.tx.tx import Tx
 from btclib.tx.tx_out import TxOut
 
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
-from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
+from anya_actors.domain.bitcoin.script import ScriptType, classify
+from anya_actors.domain.bitcoin.transaction import Transaction, TxInput, TxOutput
 
 STANDARD_FLAGS: Final = (
     ScriptFlag.P2SH
@@ -42,6 +43,9 @@ STANDARD_FLAGS: Final = (
     | ScriptFlag.DISCOURAGE_UPGRADABLE_PUBKEYTYPE
 )
 """Core's ``STANDARD_SCRIPT_VERIFY_FLAGS``."""
+
+_SIGHASHES: Final = {bytes([kind]) for kind in (0x01, 0x02, 0x03, 0x81, 0x82, 0x83)}
+_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 SCRIPT_REJECTED: Final = "mempool-script-verify-flag-failed"
 
@@ -108,17 +112,57 @@ def failure_text(code: ScriptErrorCode) -> str:
     return _TEXTS.get(code.name, "unknown error")
 
 
+def doubtful_inputs(transaction: Transaction, spent: Sequence[TxOutput]) -> list[int]:
+    """The inputs that may be valid by consensus and still break a rule of relay.
+
+    Not among them are the two commonest kinds, if they are as wallets make them: for a taproot key
+    path the flags of relay add no rule, and for a public key's hash (BIP141, version 0) only those
+    that are looked at here.
+    """
+    return [
+        place
+        for place, (tx_input, output) in enumerate(zip(transaction.inputs, spent, strict=True))
+        if not _is_beyond_doubt(tx_input, output.script_pubkey)
+    ]
+
+
+def _is_beyond_doubt(tx_input: TxInput, script: bytes) -> bool:
+    if tx_input.script_sig:
+        return False
+    kind = classify(script)
+    if kind is ScriptType.WITNESS_V1_TAPROOT:
+        return len(tx_input.witness) == 1
+    if kind is not ScriptType.WITNESS_V0_KEYHASH or len(tx_input.witness) != 2:
+        return False
+    signature, key = tx_input.witness
+    return len(key) == 33 and signature[-1:] in _SIGHASHES and _has_low_s(signature[:-1])
+
+
+def _has_low_s(der: bytes) -> bool:
+    """Whether S of a signature in strict DER (BIP66) is the lower of the two that are valid (BIP146)."""
+    if len(der) < 8 or len(der) < 8 + der[3]:
+        return False
+    return 0 < int.from_bytes(der[6 + der[3] :], "big") <= _HALF_ORDER
+
+
 def verify_standard_scripts(
-    transaction: Transaction, spent: Sequence[TxOutput], flags: ScriptFlag = STANDARD_FLAGS
+    transaction: Transaction,
+    spent: Sequence[TxOutput],
+    flags: ScriptFlag = STANDARD_FLAGS,
+    places: Sequence[int] | None = None,
 ) -> None:
-    """Raise `RejectedTransactionError` for the first input whose script fails under the flags."""
+    """Raise `RejectedTransactionError` for the first input whose script fails under the flags.
+
+    ``places`` limits it to some inputs.
+    """
     try:
         parsed = Tx.parse(transaction.serialize(), check_validity=False)
         outputs = [TxOut.parse(output.serialize()) for output in spent]
         precomputed = PrecomputedTxData(parsed, outputs)
     except BTClibException as error:
         raise RejectedTransactionError(f"{SCRIPT_REJECTED} (unknown error)", str(error)) from error
-    for place, tx_input in enumerate(transaction.inputs):
+    for place in range(len(transaction.inputs)) if places is None else places:
+        tx_input = transaction.inputs[place]
         try:
             verify_input(outputs, parsed, place, flags, precomputed)
         except BTClibException as error:

@@ -31,7 +31,7 @@ from anya_actors.domain.bitcoin.replacement import (
     verify_package_replacement,
     verify_replacement,
 )
-from anya_actors.domain.bitcoin.script_policy import verify_standard_scripts
+from anya_actors.domain.bitcoin.script_policy import doubtful_inputs, verify_standard_scripts
 from anya_actors.domain.bitcoin.sigops import sigops_cost
 from anya_actors.domain.bitcoin.standardness import (
     verify_standard,
@@ -314,10 +314,16 @@ class Acceptance:
         """Raise unless its scripts hold under the rules of relay and of consensus."""
         if candidate.wtxid in self._verified:
             return
-        spent = list(candidate.entry.spent)
-        if not terms.is_restored:
-            await asyncio.to_thread(verify_standard_scripts, candidate.transaction, spent)
-        await self._chain.verify_scripts(candidate.transaction, spent)
+        transaction, spent = candidate.transaction, list(candidate.entry.spent)
+        try:
+            await self._chain.verify_scripts(transaction, spent)
+        except RejectedTransactionError:
+            # The engine does not say why; the judge of policy does, in Core's words.
+            await asyncio.to_thread(verify_standard_scripts, transaction, spent)
+            raise
+        doubtful = [] if terms.is_restored else doubtful_inputs(transaction, spent)
+        if doubtful:
+            await asyncio.to_thread(verify_standard_scripts, transaction, spent, places=doubtful)
         self._verified[candidate.wtxid] = None
         while len(self._verified) > _REMEMBERED_SCRIPTS:
             del self._verified[next(iter(self._verified))]
