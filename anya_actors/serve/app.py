@@ -17,7 +17,7 @@ from anya_actors.serve.auth import Authenticator, HsmJwks, JwksSource, RateLimit
 from anya_actors.serve.caller import Door
 from anya_actors.serve.event_feed import EventFeed
 from anya_actors.serve.gate import Gate
-from anya_actors.serve.http import bitcoin, events, health, psbt, reference, security, wallet
+from anya_actors.serve.http import bitcoin, events, health, psbt, reference, security, security_keys, wallet
 from anya_actors.serve.http import system as system_routes
 from anya_actors.serve.metrics import DoorMetrics
 from anya_actors.serve.openapi import openapi_of
@@ -27,7 +27,7 @@ from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
 from anya_actors.serve.transit.app import build_transit
 from anya_actors.serve.websocket import events as websocket_events
 
-AREAS: Final = (system_routes, bitcoin, wallet, psbt, security, events, health, reference)
+AREAS: Final = (system_routes, bitcoin, wallet, psbt, security, security_keys, events, health, reference)
 VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *wallet.VIEWS, *psbt.VIEWS, *security.VIEWS)
 
 

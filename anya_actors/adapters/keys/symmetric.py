@@ -22,8 +22,8 @@ NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 # RFC 5869, 2.3: 255 times the hash; the others get the same bound.
 MAX_STRETCHED_BYTES: Final = {"hkdf-sha384": 255 * 48, "hkdf-sha512": 255 * 64}
-MAX_ITERATIONS: Final = 10_000_000
-MAX_MEMORY_KIB: Final = 1024 * 1024
+MAX_ITERATIONS: Final = 2_000_000
+MAX_MEMORY_KIB: Final = 512 * 1024
 
 CIPHERS: Final[Mapping[str, type[AESGCM] | type[ChaCha20Poly1305]]] = {
     "aes256-gcm": AESGCM,

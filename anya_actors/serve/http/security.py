@@ -23,13 +23,13 @@ from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.schemas.security import (
     KeyName,
-    NewKey,
     NewSession,
     NewToken,
     SessionId,
     SignRequest,
     VerifyRequest,
 )
+from anya_actors.serve.schemas.security_keys import KeyFacts, policy_of
 from anya_actors.serve.shapes import Paging, cursor_number, page_of, shows, shows_page, shows_plain
 
 HSM: Final = "hsm/main"
@@ -83,11 +83,12 @@ async def keys(caller: Reader, paging: Page) -> Response:
 
 
 @router.post("/keys", status_code=201, responses=shows(KeyView, "The key.", 201))
-async def create_key(caller: Writer, body: NewKey) -> Response:
+async def create_key(caller: Writer, body: KeyFacts) -> Response:
     """Make a key inside the HSM."""
     owner = body.owner or caller.subject
     caller.check_owner(owner, "a key of that owner")
-    key = await caller.write(HSM, "create_key", body.name, body.key_type, owner, tuple(body.operations))
+    facts = (tuple(body.operations), policy_of(body.policy))
+    key = await caller.write(HSM, "create_key", body.name, body.key_type, owner, *facts)
     return caller.answer(key, 201)
 
 
@@ -118,7 +119,7 @@ async def open_session(caller: Writer, body: NewSession) -> Response:
 @router.delete("/sessions/{session_id}", status_code=204)
 async def close_session(caller: Writer, session_id: SessionId) -> Response:
     """Close a session; its process forgets its keys and ends."""
-    await _check_session(caller, session_id)
+    await check_session(caller, session_id)
     await caller.write(HSM, "close_session", session_id)
     return caller.answer_nothing()
 
@@ -126,7 +127,7 @@ async def close_session(caller: Writer, session_id: SessionId) -> Response:
 @router.post("/sessions/{session_id}/sign", responses=shows_plain("The signature.", _SIGNATURE))
 async def sign(caller: Writer, session_id: SessionId, body: SignRequest) -> Response:
     """Sign with a key of the session. It is in the audit log before it is answered."""
-    await _check_session(caller, session_id)
+    await check_session(caller, session_id)
     message = bytes.fromhex(body.message_hex)
     signature: bytes = await caller.read(f"{SESSION}/{session_id}", "sign", body.key, message, body.algorithm)
     return caller.answer({"signature_hex": signature.hex()})
@@ -135,7 +136,7 @@ async def sign(caller: Writer, session_id: SessionId, body: SignRequest) -> Resp
 @router.post("/sessions/{session_id}/verify", responses=shows_plain("The signature is valid.", _VALID))
 async def verify(caller: Writer, session_id: SessionId, body: VerifyRequest) -> Response:
     """Verify with a key of the session. An invalid signature is a problem document, never `false`."""
-    await _check_session(caller, session_id)
+    await check_session(caller, session_id)
     await caller.read(
         f"{SESSION}/{session_id}",
         "verify",
@@ -197,7 +198,7 @@ async def issue_token(caller: Admin, body: NewToken) -> Response:
     return caller.answer(made, 201, **{"Cache-Control": "no-store"})
 
 
-async def _check_session(caller: Caller, session_id: str) -> None:
+async def check_session(caller: Caller, session_id: str) -> None:
     """Return if the session is the caller's; raise `NotYoursError` or `UnknownActorError`."""
     owner = caller.door.session_owners.get(session_id)
     if owner is None:

@@ -9,7 +9,23 @@ from pydantic import Field
 
 from anya_actors.serve.shapes import Body
 
-Algorithm = Literal["ecdsa-secp256k1", "schnorr-bip340", "ed25519"]
+Algorithm = Literal[
+    "ecdsa-secp256k1",
+    "ecdsa-secp256k1-recoverable",
+    "ecdsa-secp256k1-sha256",
+    "ecdsa-secp256k1-sha256-p1363",
+    "schnorr-bip340",
+    "ed25519",
+    "ecdsa-p256",
+    "ecdsa-p256-sha256",
+    "ecdsa-p256-sha256-p1363",
+    "rsa-pss-sha256",
+    "rsa-pss-sha384",
+    "rsa-pss-sha512",
+    "rsa-pkcs1-sha256",
+    "rsa-pkcs1-sha384",
+    "rsa-pkcs1-sha512",
+]
 Hex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$", description="Bytes in hex")]
 
 KeyName = Annotated[str, Path(min_length=1, max_length=128, description="Key name")]
@@ -17,15 +33,6 @@ SessionId = Annotated[
     str,
     Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$", description="Session id"),
 ]
-
-
-class NewKey(Body):
-    """A key made inside the HSM; its private half never leaves."""
-
-    name: str = Field(min_length=1, max_length=128)
-    key_type: Literal["secp256k1", "ed25519"]
-    operations: list[Literal["sign", "verify"]] = Field(["sign", "verify"], min_length=1, max_length=2)
-    owner: str | None = Field(None, min_length=1, max_length=128, description="The caller, unless admin")
 
 
 class NewSession(Body):

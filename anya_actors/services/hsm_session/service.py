@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -37,6 +38,7 @@ from anya_actors.domain.keys.operations import (
     Request,
     RewrapRequest,
     SignRequest,
+    StretchRequest,
     VerifyRequest,
     check_path,
 )
@@ -279,7 +281,11 @@ class HsmSessionService:
                 nonce = await self._allotments.nonce(held.facts)
         if not held.facts.encrypts and isinstance(request, SignRequest | EncryptRequest | MacRequest):
             raise InvalidInputError("version", "this version only decrypts and verifies")
-        data = perform(self._algorithms, held.facts, held.private, request, nonce)
+        arguments = (self._algorithms, held.facts, held.private, request, nonce)
+        if isinstance(request, StretchRequest):  # costly on purpose: health checks go on meanwhile
+            data = await asyncio.to_thread(perform, *arguments)
+        else:
+            data = perform(*arguments)
         return Answer(data, held.facts.version)
 
     async def _rewrap(self, request: RewrapRequest) -> Answer:

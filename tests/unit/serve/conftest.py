@@ -17,6 +17,7 @@ from anya_actors.coordinator.views import ActorView, SupervisorView, SystemView
 from anya_actors.domain.bitcoin.views import AddressView, BalanceView, PaymentView, TipView, WalletView
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
 from anya_actors.domain.machine import InvalidInputError, SystemEvent
@@ -224,7 +225,14 @@ class MemoryHsm:
         return sign_token(claims, raw_private(self.token_key), raw_public(self.token_key))
 
     async def create_key(
-        self, name: str, key_type: str, owner: str, operations: tuple[str, ...], *, message_id: str
+        self,
+        name: str,
+        key_type: str,
+        owner: str,
+        operations: tuple[str, ...],
+        policy: KeyPolicy = NO_POLICY,
+        *,
+        message_id: str,
     ) -> KeyView:
         def make() -> KeyView:
             view = KeyView(name, key_type, 1, raw_public(self.private).hex(), owner, operations, 0)

@@ -10,6 +10,8 @@ import coincurve
 import httpx
 import pytest
 
+from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+from anya_actors.domain.hsm.material import KeyMaterial, pack_material
 from anya_actors.serve.app import build_app
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.services.hsm import HsmService
@@ -115,3 +117,108 @@ async def test_a_token_made_over_http_opens_what_its_scopes_say(door: Door) -> N
         bearer = {"Authorization": f"Bearer {made}"}
         assert (await admin.get(KEYS, headers=bearer)).status_code == 200
         assert (await admin.post(SESSIONS, json={"keys": ["k"]}, headers=bearer)).status_code == 403
+
+
+# -- a key's life, and operations of every kind ---------------------------------------------------
+
+
+async def opened(client: httpx.AsyncClient, key_type: str, *operations: str, **policy: Any) -> str:
+    body = {"name": "k", "key_type": key_type, "operations": list(operations), "policy": policy}
+    assert (await client.post(KEYS, json=body)).status_code == 201
+    return str((await client.post(SESSIONS, json={"keys": ["k"]})).headers["location"])
+
+
+async def test_operations_of_every_kind_are_done_in_one_request(door: Door) -> None:
+    async with await door.client("security") as client:
+        session = await opened(client, "aes256-gcm", "encrypt", "decrypt")
+        ed = {"name": "e", "key_type": "ed25519"}
+        await client.post(KEYS, json=ed)
+        assert (await client.post(f"{session}/keys", json={"keys": ["e"]})).json()["keys"] == ["k", "e"]
+        asked = [
+            {"operation": "encrypt", "key": "k", "algorithm": "aes256-gcm", "data_hex": "00ff"},
+            {"operation": "sign", "key": "e", "algorithm": "ed25519", "data_hex": "00"},
+            {"operation": "random", "length": 16},
+        ]
+        sealed, signed, drawn = (
+            await client.post(f"{session}/operations", json={"operations": asked})
+        ).json()["results"]
+        assert len(drawn["data_hex"]) == 32
+        asked = [
+            {"operation": "decrypt", "key": "k", "algorithm": "aes256-gcm", "data_hex": sealed["data_hex"]},
+            {
+                "operation": "verify",
+                "key": "e",
+                "algorithm": "ed25519",
+                "data_hex": "00",
+                "signature_hex": signed["data_hex"],
+            },
+            {"operation": "sign", "key": "k", "algorithm": "ed25519"},
+        ]
+        body = {"operations": asked, "each": True}
+        text, valid, refused = (await client.post(f"{session}/operations", json=body)).json()["results"]
+        assert (text["data_hex"], valid["data_hex"]) == ("00ff", "")
+        assert refused["code"] == "operation-refused"
+        whole = await client.post(f"{session}/operations", json={"operations": asked})
+        assert (whole.status_code, whole.json()["code"]) == (403, "operation-refused")
+
+
+async def test_a_key_is_rotated_configured_trimmed_deleted_and_restored_over_http(door: Door) -> None:
+    async with await door.client("security") as client, await door.client("security", subject="bob") as bob:
+        await opened(client, "aes256-gcm", "encrypt", "decrypt")
+        assert (await client.post(f"{KEYS}/k/rotate")).json()["version"] == 2
+        assert (await bob.post(f"{KEYS}/k/rotate")).status_code == 403
+        configured = await client.post(f"{KEYS}/k/configure", json={"minimum_version": 2})
+        assert configured.json()["minimum_version"] == 2
+        assert len((await client.post(f"{KEYS}/k/trim", json={"first": 2})).json()["versions"]) == 1
+        assert (await client.post(f"{KEYS}/k/delete")).json()["state"] == "deleted"
+        assert (await client.post(f"{KEYS}/k/destroy")).json()["code"] == "waiting-period"
+        assert (await client.post(f"{KEYS}/k/restore")).json()["state"] == "disabled"
+        assert (await client.post(f"{KEYS}/k/enable")).json()["state"] == "enabled"
+        assert (await client.post(f"{KEYS}/k/nonsense")).status_code == 422
+
+
+async def test_wallet_keys_show_their_extended_public_key_below_their_path_alone(door: Door) -> None:
+    async with await door.client("security") as client:
+        session = await opened(client, "bip32", "sign", "verify", paths=["m/84h/0h/0h"])
+        route = f"{session}/keys/k/extended-public-key"
+        shown = await client.get(route, params={"path": "m/84h/0h/0h"})
+        assert shown.json()["extended_public_key"].startswith("xpub")
+        assert (await client.get(route, params={"path": "m/86h"})).status_code == 403
+        signing = {"operation": "sign", "key": "k", "algorithm": "schnorr-bip340", "data_hex": DIGEST}
+        signing |= {"path": "m/84h/0h/0h/0/1", "taproot_merkle_root_hex": ""}
+        answer = await client.post(f"{session}/operations", json={"operations": [signing]})
+        assert len(answer.json()["results"][0]["data_hex"]) == 128
+
+
+async def test_keys_travel_wrapped_and_sealed_over_http(door: Door) -> None:
+    async with await door.client("security") as client:
+        await opened(client, "ed25519", "sign", "verify", exportable=True)
+        pem = (await client.get("/api/v1/security/wrapping-key")).json()["public_key_pem"]
+        left = await client.post(f"{KEYS}/k/export/wrapped", json={"recipient_pem": pem})
+        body = {"name": "back", "key_type": "ed25519", "form": "pkcs8"}
+        body |= {"wrapped_hex": left.json()["wrapped_hex"]}
+        assert (await client.post(f"{KEYS}/import", json=body)).status_code == 201
+        shown = [
+            (await client.get(f"{KEYS}/{name}/public", params={"form": "jwk"})).json()["public_key"]
+            for name in ("k", "back")
+        ]
+        assert shown[0] == shown[1]
+        transport = bytes.fromhex(
+            (await client.get("/api/v1/security/transport-key")).json()["public_key_hex"]
+        )
+        with pack_material(KeyMaterial("mnemonic", b"abandon " * 11 + b"about")) as packed:
+            box = NaclSealedBoxes().seal(packed, transport)
+        body = {"name": "w", "key_type": "bip32", "box_hex": box.hex()}
+        assert (await client.post(f"{KEYS}/import", json=body)).status_code == 201
+        assert (await client.post(f"{KEYS}/import", json={**body, "wrapped_hex": ""})).status_code == 422
+
+
+async def test_approvers_approve_over_http(door: Door) -> None:
+    async with await door.client("security") as client, await door.client("security", subject="bob") as bob:
+        guard = {"guarded": ["rotate"], "approvers": ["bob"], "approvals_needed": 1}
+        await opened(client, "ed25519", "sign", **guard)
+        assert (await client.post(f"{KEYS}/k/rotate")).json()["code"] == "approval-needed"
+        given = f"{KEYS}/k/approvals/given"
+        assert (await client.post(given, json={"operation": "rotate"})).status_code == 404
+        assert (await bob.post(given, json={"operation": "rotate"})).status_code == 200
+        assert (await client.post(f"{KEYS}/k/rotate")).json()["version"] == 2
