@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 
-_DECLARED: Final = re.compile(r"([a-z0-9_|]+)(?::([a-z]+)(?:\{([a-z0-9_,]*)\})?)?", re.IGNORECASE | re.ASCII)
+_DECLARED: Final = re.compile(r"([a-z0-9_|]+)(?::([a-z]*)(?:\{([a-z0-9_,]*)\})?)?", re.IGNORECASE | re.ASCII)
 _SHOWN: Final = {"string": '"{}"', "array": "[{},...]", "object": "{{{}}}"}
 _NO_VALUE: Final = object()
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-import msgspec
-
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.services.bitcoin_node.records import Record
+from anya_actors.services.bitcoin_node.wallets.records import WalletRecord
 
 _BATCH: Final = 256
-
-
-class Record(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """One fact."""
 
 
 class BlockKept(Record, frozen=True):
@@ -61,7 +57,7 @@ class BranchReconsidered(Record, frozen=True):
 
 
 class WalletSeeded(Record, frozen=True):
-    """The seed of the node wallet's keys. In the clear: this wallet is for regtest only."""
+    """The seed of the node's one wallet, as earlier versions kept it."""
 
     seed: bytes
 
@@ -70,7 +66,7 @@ class WalletSeeded(Record, frozen=True):
 
 
 class KeyGiven(Record, frozen=True):
-    """The wallet's next key was given out, as this kind of address."""
+    """The next key of that wallet was given out, as this kind of address."""
 
     kind: str
     label: str
@@ -85,6 +81,7 @@ AnyRecord = (
     | BranchReconsidered
     | WalletSeeded
     | KeyGiven
+    | WalletRecord
 )
 RECORDS: Final[Schema[AnyRecord]] = Schema("node record", AnyRecord)
 

@@ -29,9 +29,11 @@ from anya_actors.services.bitcoin_node.journal import (
     BranchInvalidated,
     BranchReconsidered,
     Journal,
+    KeyGiven,
     TransactionKept,
     TransactionPrioritised,
     TransactionsDropped,
+    WalletSeeded,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
 from anya_actors.services.bitcoin_node.notices import MempoolChange, Notices, Subscriber
@@ -41,6 +43,8 @@ from anya_actors.services.bitcoin_node.submissions import Submissions
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
 from anya_actors.services.bitcoin_node.wallet import NodeWallet
 from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
+from anya_actors.services.bitcoin_node.wallets.collection import Wallets
+from anya_actors.services.bitcoin_node.wallets.wallet import Wallet
 
 T = TypeVar("T")
 
@@ -61,7 +65,7 @@ class UnknownBlockError(AnyaError):
 class BitcoinNodeService:
     """An own Bitcoin node without peers.
 
-    What a mutating method returned is durable. `chain`, `pool` and `wallet` may be read at any
+    What a mutating method returned is durable. `chain`, `pool` and `wallets` may be read at any
     time between two awaits; only the methods here change them.
     """
 
@@ -83,6 +87,7 @@ class BitcoinNodeService:
         )
         self._submissions = Submissions(self._waiting)
         self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
+        self.wallets = Wallets(self.chain, self._waiting.pool, self._journal, randomness, clock)
         self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
         self._proposals = Proposals(self.chain)
         self._notices = Notices()
@@ -112,8 +117,11 @@ class BitcoinNodeService:
                     self.chain.tree.invalidated.add(BlockHash(record.block_hash))
                 case BranchReconsidered():
                     self.chain.tree.invalidated.discard(BlockHash(record.block_hash))
-                case _:
+                case WalletSeeded() | KeyGiven():
                     self.wallet.note(record)
+                    self.wallets.note(record)
+                case _:
+                    self.wallets.note(record)
         await self.chain.open(clean=clean)
         await self._waiting.restore()
 
@@ -325,7 +333,30 @@ class BitcoinNodeService:
         """The coin of an output, confirmed (spent by a waiting transaction or not) or waiting."""
         return self._waiting.acceptance.coin(outpoint)
 
-    # Wallet
+    # Wallets
+
+    async def in_turn(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Make a change of the wallets when no other change is under way."""
+        return await self._alone(change)
+
+    async def send(
+        self,
+        wallet: Wallet,
+        build: Callable[[], Awaitable[Transaction]],
+        *,
+        comment: str = "",
+        to: str = "",
+        replaces: Txid | None = None,
+    ) -> Transaction:
+        """Build a transaction of a wallet and take it into the mempool, with no other change between."""
+
+        async def sending() -> Transaction:
+            transaction = await build()
+            await self._take(transaction, None)
+            await self.wallets.keep_sent(wallet, transaction, comment=comment, to=to, replaces=replaces)
+            return transaction
+
+        return await self._alone(sending)
 
     async def new_address_key(self, kind: AddressKind, label: str = "") -> WalletKey:
         """A fresh key of the node's wallet."""

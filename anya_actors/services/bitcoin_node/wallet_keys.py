@@ -1,6 +1,6 @@
-"""Keys of the node's own wallet: derived from one seed that lies in the clear in its journal.
+"""Keys of the node's one wallet of earlier versions: derived from one seed in its journal.
 
-For regtest, where coins are worth nothing. Real wallets keep their keys in the HSM.
+For regtest, where coins are worth nothing. Today's wallets hold descriptors; they take these keys over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from coincurve import PrivateKey, PublicKeyXOnly
 
+from anya_actors.domain.bitcoin.descriptors import with_checksum
 from anya_actors.domain.bitcoin.script import hash160, p2tr_script, p2wpkh_script
 from anya_actors.domain.bitcoin.sighash import (
     Sighash,
@@ -21,6 +22,9 @@ from anya_actors.domain.bitcoin.sighash import (
 )
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.domain.keys.curve import tagged_hash
+from anya_actors.domain.keys.private_text import PrivateKey as PrivateText
+from anya_actors.domain.keys.private_text import format_wif
+from anya_actors.domain.keys.secret import Secret
 
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -36,9 +40,7 @@ class WalletKey:
     """One key of the wallet and the output script that it can spend."""
 
     def __init__(self, seed: bytes, number: int, kind: AddressKind, label: str) -> None:
-        digest = hmac.digest(seed, b"anya-actors regtest key" + number.to_bytes(8, "big"), hashlib.sha512)
-        secret = int.from_bytes(digest, "big") % (_ORDER - 1) + 1
-        self._private = PrivateKey(secret.to_bytes(32, "big"))
+        self._private = PrivateKey(_secret(seed, number))
         self.kind = kind
         self.label = label
         self.public_key: bytes = self._private.public_key.format()
@@ -69,3 +71,15 @@ def _taproot_tweaked(private: PrivateKey) -> PrivateKey:
         secret = _ORDER - secret
     tweak = int.from_bytes(tagged_hash("TapTweak", compressed[1:]), "big")
     return PrivateKey(((secret + tweak) % _ORDER).to_bytes(32, "big"))
+
+
+def old_descriptor(seed: bytes, number: int, kind: str) -> str:
+    """The descriptor, private key and all, of a key that an earlier version gave out."""
+    with Secret(bytearray(_secret(seed, number))) as secret:
+        wif = format_wif(PrivateText(secret, is_mainnet=False))
+    return with_checksum(f"tr({wif})" if kind == AddressKind.BECH32M.value else f"wpkh({wif})")
+
+
+def _secret(seed: bytes, number: int) -> bytes:
+    digest = hmac.digest(seed, b"anya-actors regtest key" + number.to_bytes(8, "big"), hashlib.sha512)
+    return (int.from_bytes(digest, "big") % (_ORDER - 1) + 1).to_bytes(32, "big")

@@ -121,7 +121,7 @@ async def test_amounts_are_written_with_eight_digits_and_read_without_floats(
         ("estimatesmartfee", [0], -8, "Invalid conf_target, must be between 1 and 1008"),
         ("scantxoutset", ["start", ["wpkh(02)"]], -5, ""),
         ("scantxoutset", ["leap"], -8, "Invalid action 'leap'"),
-        ("getnewaddress", ["", "legacy"], -5, "Unknown address type 'legacy'"),
+        ("getnewaddress", ["", "p2x"], -5, "Unknown address type 'p2x'"),
         ("sendtoaddress", ["bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", 0], -3, "Invalid amount for send"),
         ("sendtoaddress", ["bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", 1], -6, "Insufficient funds"),
         ("sendtoaddress", ["bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "x"], -3, "Invalid amount"),

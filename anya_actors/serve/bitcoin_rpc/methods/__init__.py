@@ -26,6 +26,9 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     unspent,
     util,
     wallet,
+    wallet_addresses,
+    wallet_history,
+    wallet_sending,
 )
 
 _CATEGORIES: Final = {
@@ -44,7 +47,7 @@ _CATEGORIES: Final = {
     "network": network.METHODS,
     "rawtransactions": transactions.METHODS | raw_transactions.METHODS | mempool.RAW_TRANSACTIONS,
     "util": util.METHODS | filters.UTIL | fees.UTIL,
-    "wallet": wallet.METHODS,
+    "wallet": wallet.METHODS | wallet_addresses.METHODS | wallet_history.METHODS | wallet_sending.METHODS,
     "zmq": control.ZMQ,
 }
 

@@ -1,0 +1,100 @@
+"""What the journal keeps of the node's wallets."""
+
+from __future__ import annotations
+
+from anya_actors.services.bitcoin_node.records import Record
+
+
+class WalletMade(Record, frozen=True):
+    """A wallet was created and loaded. ``seed`` is empty where it has no keys of its own.
+
+    In the clear: these wallets are for regtest only.
+    """
+
+    wallet: str
+    seed: bytes
+    has_private_keys: bool
+    made_unix_s: int
+
+    def __repr__(self) -> str:
+        return f"WalletMade({self.wallet!r}, seed=<hidden>)"
+
+
+class WalletLoadedOrNot(Record, frozen=True):
+    """The wallet was loaded or unloaded."""
+
+    wallet: str
+    is_loaded: bool
+
+
+class WalletAddressGiven(Record, frozen=True):
+    """The next address of the active descriptor of this kind was given out."""
+
+    wallet: str
+    kind: str
+    is_change: bool
+    label: str | None = None
+
+
+class WalletDescriptorAdded(Record, frozen=True):
+    """A descriptor was imported, its private keys in the text."""
+
+    wallet: str
+    text: str
+    first: int
+    last: int
+    next_index: int
+    since_unix_s: int
+    kind: str | None = None
+    is_internal: bool = False
+    label: str | None = None
+
+    def __repr__(self) -> str:
+        return f"WalletDescriptorAdded({self.wallet!r}, text=<hidden>)"
+
+
+class WalletLabelled(Record, frozen=True):
+    """A script got this label."""
+
+    wallet: str
+    script_pubkey: bytes
+    label: str
+
+
+class WalletSent(Record, frozen=True):
+    """The wallet sent a transaction; ``replaces`` names the one whose place it took."""
+
+    wallet: str
+    raw: bytes
+    sent_unix_ms: int
+    comment: str = ""
+    to: str = ""
+    replaces: bytes = b""
+
+
+class WalletAbandoned(Record, frozen=True):
+    """The coins that an unconfirmed transaction spent may be spent again."""
+
+    wallet: str
+    txid: bytes
+
+
+class WalletOutputLocked(Record, frozen=True):
+    """An output was locked durably against spending, or unlocked."""
+
+    wallet: str
+    txid: bytes
+    index: int
+    is_locked: bool
+
+
+WalletRecord = (
+    WalletMade
+    | WalletLoadedOrNot
+    | WalletAddressGiven
+    | WalletDescriptorAdded
+    | WalletLabelled
+    | WalletSent
+    | WalletAbandoned
+    | WalletOutputLocked
+)
