@@ -226,16 +226,26 @@ def schnorr_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return bool(lib.secp256k1_schnorrsig_verify(_CTX, signature, message, len(message), handle))
 
 
-def sign_ecdsa(secret: Secret, digest: bytes) -> bytes:
-    """A DER signature of 32 bytes: nonce by RFC 6979, low S."""
+def sign_ecdsa(secret: Secret, digest: bytes, *, low_r: bool = False) -> bytes:
+    """A DER signature of 32 bytes: nonce by RFC 6979, low S.
+
+    With ``low_r`` nonces are tried, as Core tries them, until the signature has 70 bytes at most.
+    """
     signature, size = ffi.new("secp256k1_ecdsa_signature *"), ffi.new("size_t *", 72)
     output = ffi.new("unsigned char[72]")
     check_secret(secret)
     if len(digest) != 32:
         raise CurveError("the digest", f"it has {len(digest)} bytes, not 32")
-    lib.secp256k1_ecdsa_sign(_CTX, signature, digest, ffi.from_buffer(secret.buffer), ffi.NULL, ffi.NULL)
-    lib.secp256k1_ecdsa_signature_serialize_der(_CTX, output, size, signature)
-    return bytes(ffi.buffer(output, size[0]))
+    more, tries = ffi.NULL, 0
+    while True:
+        lib.secp256k1_ecdsa_sign(_CTX, signature, digest, ffi.from_buffer(secret.buffer), ffi.NULL, more)
+        size[0] = 72
+        lib.secp256k1_ecdsa_signature_serialize_der(_CTX, output, size, signature)
+        # R is written with 33 bytes, the first zero, unless it is below half of 2^256.
+        if not low_r or output[3] <= 32:
+            return bytes(ffi.buffer(output, size[0]))
+        tries += 1
+        more = ffi.new("unsigned char[32]", tries.to_bytes(32, "little"))
 
 
 def sign_schnorr(secret: Secret, message: bytes, auxiliary: bytes) -> bytes:

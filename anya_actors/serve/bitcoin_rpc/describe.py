@@ -19,7 +19,7 @@ from anya_actors.domain.bitcoin.transaction import Transaction, TxInput
 
 NETWORK: Final = Network.REGTEST
 
-_SIGHASH_WORDS: Final = {
+SIGHASH_WORDS: Final = {
     0x01: "ALL",
     0x02: "NONE",
     0x03: "SINGLE",
@@ -27,6 +27,7 @@ _SIGHASH_WORDS: Final = {
     0x82: "NONE|ANYONECANPAY",
     0x83: "SINGLE|ANYONECANPAY",
 }
+"""Signature types by Core's names, as far as signatures of scripts may have them."""
 
 
 def btc(amount_sat: int) -> msgspec.Raw:
@@ -48,7 +49,7 @@ def describe_output_script(script: bytes, redeem: bytes | None = None) -> dict[s
     return facts
 
 
-def _script_sig_words(script: bytes) -> str:
+def script_sig_words(script: bytes) -> str:
     """``asm`` of a ``scriptSig``: signatures show their type in words."""
     words = disassemble(script).split(" ") if script else []
     try:
@@ -57,7 +58,7 @@ def _script_sig_words(script: bytes) -> str:
         return " ".join(words)
     for place, data in enumerate(pushes):
         if data is not None and _looks_like_signature(data):
-            words[place] = f"{data[:-1].hex()}[{_SIGHASH_WORDS[data[-1]]}]"
+            words[place] = f"{data[:-1].hex()}[{SIGHASH_WORDS[data[-1]]}]"
     return " ".join(words)
 
 
@@ -70,7 +71,7 @@ def _looks_like_signature(data: bytes) -> bool:
         and 5 + data[3] < len(data)
         and data[4 + data[3]] == 0x02
         and data[3] + data[5 + data[3]] + 7 == len(data)
-        and data[-1] in _SIGHASH_WORDS
+        and data[-1] in SIGHASH_WORDS
     )
 
 
@@ -78,7 +79,7 @@ def _describe_input(tx_input: TxInput, coin: Coin | None, *, with_prevout: bool)
     if tx_input.prevout.is_null:
         facts: dict[str, Any] = {"coinbase": tx_input.script_sig.hex()}
     else:
-        script_sig = {"asm": _script_sig_words(tx_input.script_sig), "hex": tx_input.script_sig.hex()}
+        script_sig = {"asm": script_sig_words(tx_input.script_sig), "hex": tx_input.script_sig.hex()}
         facts = {
             "txid": str(tx_input.prevout.txid),
             "vout": tx_input.prevout.index,

@@ -9,12 +9,15 @@ from anya_actors.domain.bitcoin.descriptors import (
     Descriptor,
     DescriptorError,
     ParsedDescriptor,
+    ScriptPlan,
     parse_descriptor,
 )
 from anya_actors.serve.bitcoin_rpc.arguments import parse_integer
 from anya_actors.serve.bitcoin_rpc.describe import NETWORK
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.signature import json_type
+from anya_actors.services.bitcoin_node.wallets.keys import OwnDescriptor
+from anya_actors.services.bitcoin_node.wallets.signing import LocalKeys
 
 _DEFAULT_LAST: Final = 1000
 _MAX_RANGE: Final = 1_000_000
@@ -58,6 +61,22 @@ def parse_range(value: Any) -> tuple[int, int]:
     return first, last
 
 
+def keys_and_plans(items: list[Any]) -> tuple[LocalKeys, dict[bytes, ScriptPlan]]:
+    """The private keys in descriptors, to be wiped, and what is behind their scripts."""
+    keys, plans = LocalKeys(), {}
+    for item in items:
+        found, indexes = _read_item(item)
+        for descriptor in found.descriptors:
+            own = OwnDescriptor(found, descriptor, 0)
+            for index in indexes if descriptor.is_ranged else range(1):
+                expand_descriptor(found, descriptor, index)
+                for plan in descriptor.expand(index, found.private_keys):
+                    plans[plan.script_pubkey] = plan
+                for key, secret in own.secrets(index):
+                    keys.add(key.public_key, secret)
+    return keys, plans
+
+
 def scanned_scripts(items: list[Any]) -> dict[bytes, str]:
     """The scripts of scan objects (descriptors, or objects with ``desc`` and ``range``) with their texts."""
     scripts: dict[bytes, str] = {}
@@ -66,24 +85,28 @@ def scanned_scripts(items: list[Any]) -> dict[bytes, str]:
     return scripts
 
 
-def _scanned(item: Any) -> dict[bytes, str]:
+def _read_item(item: Any) -> tuple[ParsedDescriptor, range]:
+    """A descriptor, or an object with one and a range."""
     first, last = 0, _DEFAULT_LAST
     text = item
     if isinstance(item, dict):
         text = item.get("desc")
         if text is None:
-            text = "Descriptor needs to be provided in scan object"
-            raise RpcError(RpcCode.INVALID_PARAMETER, text)
+            words = "Descriptor needs to be provided in scan object"
+            raise RpcError(RpcCode.INVALID_PARAMETER, words)
         if item.get("range") is not None:
             first, last = parse_range(item["range"])
     if not isinstance(text, str):
-        text = "Scan object needs to be either a string or an object"
-        raise RpcError(RpcCode.INVALID_PARAMETER, text)
-    found = read_descriptor(text)
+        words = "Scan object needs to be either a string or an object"
+        raise RpcError(RpcCode.INVALID_PARAMETER, words)
+    return read_descriptor(text), range(first, last + 1)
+
+
+def _scanned(item: Any) -> dict[bytes, str]:
+    found, indexes = _read_item(item)
     scripts: dict[bytes, str] = {}
     for descriptor in found.descriptors:
-        indexes = range(first, last + 1) if descriptor.is_ranged else range(1)
-        for index in indexes:
+        for index in indexes if descriptor.is_ranged else range(1):
             for script in expand_descriptor(found, descriptor, index):
                 scripts.setdefault(script, str(descriptor))
     return scripts

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from anya_actors.domain.bitcoin.coin_index import scripthash
 from anya_actors.domain.bitcoin.descriptors import ScriptPlan
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
+from anya_actors.domain.bitcoin.psbt import Psbt
+from anya_actors.domain.bitcoin.psbt.fields import In
 from anya_actors.domain.bitcoin.script import ScriptType, classify, hash160, p2sh_script, witness_script
+from anya_actors.domain.bitcoin.sighash import Sighash
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.serve.bitcoin_rpc.arguments import Arguments, parse_amount_argument, parse_hex, require
 from anya_actors.serve.bitcoin_rpc.context import RpcContext
+from anya_actors.serve.bitcoin_rpc.describe import SIGHASH_WORDS
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.making import parse_outpoint
 
@@ -104,3 +108,33 @@ def _fault(tx_input: TxInput, text: str) -> dict[str, Any]:
         "sequence": tx_input.sequence,
         "error": text,
     }
+
+
+def parse_sighash(arguments: Arguments) -> int | None:
+    """The signature type that a call names; raises `RpcError`."""
+    if not arguments.has("sighashtype"):
+        return None
+    text = arguments.text("sighashtype")
+    found = next((kind for kind, words in _SIGHASHES.items() if words == text), None)
+    if found is None:
+        raise RpcError(RpcCode.INVALID_PARAMETER, f"'{text}' is not a valid sighash parameter.")
+    return found
+
+
+def with_sighash(psbt: Psbt, arguments: Arguments) -> Psbt:
+    """The PSBT with the type of signatures that the call names; raises `RpcError` if it has another."""
+    wanted = parse_sighash(arguments)
+    if wanted is None:
+        return psbt
+    for index, held in enumerate(psbt.inputs):
+        if held.is_final or held.sighash_type == wanted:
+            continue
+        if held.sighash_type is not None:
+            text = "Specified sighash value does not match value stored in PSBT"
+            raise RpcError(RpcCode.DESERIALIZATION_ERROR, text)
+        if wanted not in (Sighash.DEFAULT, Sighash.ALL):
+            psbt = psbt.with_input(index, held.with_value(In.SIGHASH_TYPE, wanted.to_bytes(4, "little")))
+    return psbt
+
+
+_SIGHASHES: Final = {0: "DEFAULT", **SIGHASH_WORDS}

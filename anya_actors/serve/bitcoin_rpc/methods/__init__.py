@@ -20,6 +20,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     mining,
     network,
     proofs,
+    psbt,
     raw_transactions,
     tip_waits,
     transactions,
@@ -28,6 +29,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     wallet,
     wallet_addresses,
     wallet_history,
+    wallet_psbt,
     wallet_sending,
 )
 
@@ -45,9 +47,17 @@ _CATEGORIES: Final = {
     "hidden": control.HIDDEN | blockchain.HIDDEN | mining.HIDDEN | mempool.HIDDEN | fees.HIDDEN,
     "mining": mining.METHODS | block_templates.METHODS | mempool.MINING,
     "network": network.METHODS,
-    "rawtransactions": transactions.METHODS | raw_transactions.METHODS | mempool.RAW_TRANSACTIONS,
+    "rawtransactions": transactions.METHODS
+    | raw_transactions.METHODS
+    | psbt.METHODS
+    | wallet_psbt.RAW_TRANSACTIONS
+    | mempool.RAW_TRANSACTIONS,
     "util": util.METHODS | filters.UTIL | fees.UTIL,
-    "wallet": wallet.METHODS | wallet_addresses.METHODS | wallet_history.METHODS | wallet_sending.METHODS,
+    "wallet": wallet.METHODS
+    | wallet_addresses.METHODS
+    | wallet_history.METHODS
+    | wallet_psbt.METHODS
+    | wallet_sending.METHODS,
     "zmq": control.ZMQ,
 }
 

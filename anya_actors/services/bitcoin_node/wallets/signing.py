@@ -75,7 +75,7 @@ class LocalKeys:
             raise KeyError(request.public_key.hex())
         with Secret(bytearray(held.buffer)) as secret:
             if request.algorithm == "ecdsa":
-                return sign_ecdsa(secret, request.digest)
+                return sign_ecdsa(secret, request.digest, low_r=True)
             if request.merkle_root is not None:
                 point = Point.of_secret(secret)
                 if not point.has_even_y:
