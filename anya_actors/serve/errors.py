@@ -244,6 +244,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "musig2-nonce-used": 409,
         "musig2-nonce-lost": 409,
         "insufficient-funds": 409,
+        "wallet-without-keys": 409,
+        "unknown-input": 409,
         "not-replaceable": 409,
         "nothing-to-spend": 409,
         "addresses-end": 409,

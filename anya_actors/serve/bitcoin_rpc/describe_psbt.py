@@ -31,6 +31,11 @@ _INPUT_KINDS: Final = frozenset(value for name, value in vars(In).items() if nam
 _OUTPUT_KINDS: Final = frozenset(value for name, value in vars(Out).items() if name.isupper())
 
 
+def psbt_text(psbt: Psbt) -> str:
+    """The PSBT in base64, its fields in Core's order: Core writes what it read anew."""
+    return psbt.in_order().to_base64()
+
+
 def describe_psbt(psbt: Psbt) -> dict[str, Any]:
     """What ``decodepsbt`` says."""
     transaction = psbt.unsigned_transaction

@@ -250,3 +250,21 @@ async def test_wallets_outlast_a_restart(
     assert (await ask(node, "getaddressinfo", first))["labels"] == ["label of it"]
     assert await ask(node, "getnewaddress") not in (first, second)
     await node.close()
+
+
+async def test_a_waiting_payment_is_replaced_by_a_dearer_one(call: Call, rich: str) -> None:
+    old = await call("sendtoaddress", FOREIGN, 2, "", "", False, True, None, None, None, 2)
+    bumped = await call("bumpfee", old, {"fee_rate": 20})
+    assert bumped["fee"] > bumped["origfee"]
+    assert await call("getrawmempool") == [bumped["txid"]]
+    seen = await call("gettransaction", old)
+    assert (seen["replaced_by_txid"], seen["walletconflicts"]) == (bumped["txid"], [bumped["txid"]])
+    assert (await call("gettransaction", bumped["txid"]))["replaces_txid"] == old
+    paid = (await call("getrawtransaction", bumped["txid"], 1))["vout"]
+    assert 2 in [out["value"] for out in paid if out["scriptPubKey"]["address"] == FOREIGN]
+    assert (await _refused(call("bumpfee", old)))[1].startswith("Cannot bump transaction")
+    plan = await call("psbtbumpfee", bumped["txid"])
+    assert plan["fee"] > plan["origfee"]
+    await call("generatetoaddress", 2, FOREIGN)
+    assert (await call("gettransaction", old))["confirmations"] == -2
+    assert (await _refused(call("bumpfee", bumped["txid"])))[1].startswith("Transaction has been mined")

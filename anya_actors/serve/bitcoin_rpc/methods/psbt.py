@@ -17,7 +17,7 @@ from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInpu
 from anya_actors.serve.bitcoin_rpc.analyze_psbt import analyze
 from anya_actors.serve.bitcoin_rpc.arguments import Arguments, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
-from anya_actors.serve.bitcoin_rpc.describe_psbt import describe_psbt
+from anya_actors.serve.bitcoin_rpc.describe_psbt import describe_psbt, psbt_text
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.making import make_transaction
 from anya_actors.serve.bitcoin_rpc.scripts import keys_and_plans
@@ -40,7 +40,7 @@ def _all_psbts(arguments: Arguments) -> list[Psbt]:
 async def createpsbt(_: RpcContext, arguments: Arguments) -> Any:
     """A PSBT that spends these outputs and pays these."""
     replaceable = arguments.flag("replaceable", True) if arguments.has("replaceable") else None
-    return create_psbt(make_transaction(arguments, replaceable=replaceable)).to_base64()
+    return psbt_text(create_psbt(make_transaction(arguments, replaceable=replaceable)))
 
 
 async def converttopsbt(_: RpcContext, arguments: Arguments) -> Any:
@@ -51,7 +51,7 @@ async def converttopsbt(_: RpcContext, arguments: Arguments) -> Any:
     if signed and not arguments.flag("permitsigdata", False):
         text = "Inputs must not have scriptSigs and scriptWitnesses"
         raise RpcError(RpcCode.DESERIALIZATION_ERROR, text)
-    return create_psbt(without_signatures(given)).to_base64()
+    return psbt_text(create_psbt(without_signatures(given)))
 
 
 def without_signatures(given: Transaction) -> Transaction:
@@ -80,7 +80,7 @@ async def combinepsbt(_: RpcContext, arguments: Arguments) -> Any:
     if not psbts:
         raise RpcError(RpcCode.INVALID_PARAMETER, "Parameter 'txs' cannot be empty")
     try:
-        return combine_psbts(psbts).to_base64()
+        return psbt_text(combine_psbts(psbts))
     except PsbtStateError as error:
         raise RpcError(RpcCode.INVALID_PARAMETER, error.reason) from error
 
@@ -90,7 +90,7 @@ async def finalizepsbt(_: RpcContext, arguments: Arguments) -> Any:
     psbt, complete = finalize_what_is_complete(read_psbt(arguments.raw("psbt")))
     if complete and arguments.flag("extract", True):
         return {"hex": extracted(psbt).serialize().hex(), "complete": True}
-    return {"psbt": psbt.to_base64(), "complete": complete}
+    return {"psbt": psbt_text(psbt), "complete": complete}
 
 
 def extracted(psbt: Psbt) -> Transaction:
@@ -130,7 +130,7 @@ async def joinpsbts(_: RpcContext, arguments: Arguments) -> Any:
     for psbt in psbts:
         header = header.merged(psbt.globals)
     whole = Psbt(header, tuple(held for _, held in inputs), tuple(held for _, held in outputs))
-    return whole.to_base64()
+    return psbt_text(whole)
 
 
 async def with_known_outputs(context: RpcContext, psbt: Psbt) -> Psbt:
@@ -157,7 +157,7 @@ async def utxoupdatepsbt(context: RpcContext, arguments: Arguments) -> Any:
     psbt = read_psbt(arguments.raw("psbt"))
     keys, plans = keys_and_plans(arguments.items("descriptors"))
     keys.wipe()
-    return _updated(await with_known_outputs(context, psbt), plans).to_base64()
+    return psbt_text(_updated(await with_known_outputs(context, psbt), plans))
 
 
 def _updated(psbt: Psbt, plans: dict[bytes, ScriptPlan]) -> Psbt:
@@ -182,7 +182,7 @@ async def descriptorprocesspsbt(context: RpcContext, arguments: Arguments) -> An
 def processed(psbt: Psbt, *, finalize: bool) -> dict[str, Any]:
     """The answer of the methods that sign a PSBT."""
     final, complete = finalize_what_is_complete(psbt)
-    facts = {"psbt": (final if finalize else psbt).to_base64(), "complete": complete}
+    facts = {"psbt": psbt_text(final if finalize else psbt), "complete": complete}
     return {**facts, "hex": extracted(final).serialize().hex()} if complete and finalize else facts
 
 

@@ -12,6 +12,7 @@ from anya_actors.domain.bitcoin.transaction import MAX_SEQUENCE_RBF, SEQUENCE_FI
 from anya_actors.serve.bitcoin_rpc.arguments import INT64, Arguments, parse_transaction_argument, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import btc
+from anya_actors.serve.bitcoin_rpc.describe_psbt import psbt_text
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.making import parse_input, parse_outputs
 from anya_actors.serve.bitcoin_rpc.methods.psbt import (
@@ -62,7 +63,7 @@ async def walletcreatefundedpsbt(context: RpcContext, arguments: Arguments) -> A
     psbt = await context.node.wallets.psbt_of(wallet, payment.transaction)
     place = payment.change_place
     return {
-        "psbt": psbt.to_base64(),
+        "psbt": psbt_text(psbt),
         "fee": btc(payment.fee_sat),
         "changepos": -1 if place is None else place,
     }
