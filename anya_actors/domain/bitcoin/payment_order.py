@@ -11,6 +11,8 @@ from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.amount import check_amount_sat
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import Recipient
+from anya_actors.domain.bitcoin.script import p2tr_script
+from anya_actors.domain.bitcoin.silent_address import is_silent_address, parse_silent_address
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 
 DEFAULT_MAX_FEE_SAT: Final = 10_000_000
@@ -18,6 +20,9 @@ DEFAULT_MAX_FEERATE_SAT_PER_VB: Final = 10_000
 """Core's own limits: ``-maxtxfee`` 0.1 BTC, ``sendrawtransaction``'s maxfeerate 0.1 BTC/kvB."""
 
 MAX_RECIPIENTS: Final = 1000
+
+PLACEHOLDER_SCRIPT: Final = p2tr_script(bytes(32))
+"""Stands for a silent payment's output, and is as large, until the coins that pay it are chosen."""
 
 
 class FeeCapMissingError(AnyaError):
@@ -77,11 +82,18 @@ def recipients_from(
     if not 1 <= len(asked) <= MAX_RECIPIENTS:
         raise InvalidInputError("recipients", f"there are 1 to {MAX_RECIPIENTS} of them")
     recipients = tuple(
-        Recipient(address, 0 if send_all else check_amount_sat(amount_sat), parse_address(address, network))
+        Recipient(address, 0 if send_all else check_amount_sat(amount_sat), _script_of(address, network))
         for address, amount_sat in asked
     )
     check_amount_sat(sum(one.amount_sat for one in recipients))
     return recipients
+
+
+def _script_of(address: str, network: Network) -> bytes:
+    if not is_silent_address(address):
+        return parse_address(address, network)
+    parse_silent_address(address, network)
+    return PLACEHOLDER_SCRIPT
 
 
 def check_feerate(feerate_sat_per_vb: int) -> int:

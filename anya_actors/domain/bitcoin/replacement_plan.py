@@ -11,6 +11,7 @@ from anya_actors.domain.bitcoin.payment import RESERVING, Payment, PaymentInput,
 from anya_actors.domain.bitcoin.payment_order import check_feerate, verify_fee
 from anya_actors.domain.bitcoin.payment_plan import bare_transaction, inputs_of
 from anya_actors.domain.bitcoin.payment_signing import estimated_vsize
+from anya_actors.domain.bitcoin.silent_sending import has_silent
 from anya_actors.domain.bitcoin.transaction import TxOutput, parse_transaction
 from anya_actors.domain.bitcoin.wallet import ChangeOutput, Wallet, change_script_of
 from anya_actors.domain.bitcoin.wallet_scripts import change_form, input_weight, weight_of_input
@@ -131,7 +132,8 @@ def _verify_replaceable(wallet: Wallet, payment: Payment) -> None:
 def _planned(wallet: Wallet, payment: Payment, feerate: int, *, cancel: bool) -> ReplacementPlan:
     old = [Candidate(one.amount_sat, weight_of_input(wallet, one)) for one in payment.inputs]
     # BIP125, rule 2: a replacement brings no unconfirmed coins that the original did not spend.
-    coins = [] if cancel else wallet.spendable()
+    # Other coins would give a silent payment another output, which the receiver could not find.
+    coins = [] if cancel or has_silent(payment.recipients) else wallet.spendable()
     candidates = old + [Candidate(coin.amount_sat, input_weight(wallet, coin)) for coin in coins]
     change_script, change_weight = change_form(wallet)
     outputs = _paying_outputs(payment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from typing import Final
@@ -19,8 +20,9 @@ from anya_actors.domain.bitcoin.payment_order import (
     check_feerate,
     recipients_from,
 )
-from anya_actors.domain.bitcoin.payment_plan import plan_payment
+from anya_actors.domain.bitcoin.payment_plan import PaymentPlan, plan_payment
 from anya_actors.domain.bitcoin.replacement_plan import plan_replacement
+from anya_actors.domain.bitcoin.silent_sending import has_silent, share_requests, with_silent_scripts
 from anya_actors.domain.bitcoin.transaction import parse_outpoint
 from anya_actors.domain.bitcoin.views import PaymentView
 from anya_actors.domain.bitcoin.wallet import (
@@ -35,6 +37,7 @@ from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
+from anya_actors.ports.signer import Signer
 from anya_actors.services.bitcoin.ledger import Ledger, call_id, expect, wallet_key
 from anya_actors.services.bitcoin.settings import REGTEST_FEERATE_SAT_PER_VB, BitcoinSettings
 from anya_actors.services.bitcoin.wallets import Wallets
@@ -77,12 +80,14 @@ class Payments:
         ledger: Ledger,
         rpc: BitcoinRpc,
         wallets: Wallets,
+        signer: Signer,
         clock: Clock,
         randomness: Randomness,
         settings: BitcoinSettings,
     ) -> None:
         self._ledger, self._rpc, self._wallets = ledger, rpc, wallets
         self._clock, self._randomness, self._settings = clock, randomness, settings
+        self._signer = signer
 
     async def send(
         self, wallet: str, to: Sequence[tuple[str, int]], terms: SendTerms, message_id: str, request: object
@@ -114,7 +119,7 @@ class Payments:
                 subtract_fee=terms.subtract_fee,
                 send_all=terms.send_all,
             )
-            plan = plan_payment(before, order)
+            plan = await self._revealed(before, plan_payment(before, order))
             change = await self._wallets.change_output(before) if plan.needs_change else None
             event = PaymentRequested(plan.payment(change), change)
             answer = await self._ledger.engine.handle(
@@ -190,6 +195,17 @@ class Payments:
         """Every payment of the wallet, oldest first."""
         found = await self._ledger.wallet(check_wallet_name(wallet))
         return [payments.view_of(payment, found.cursor.height) for payment in found.payments]
+
+    async def _revealed(self, wallet: Wallet, plan: PaymentPlan) -> PaymentPlan:
+        """The plan with the outputs of its silent payments, which depend on its coins."""
+        if not has_silent(plan.recipients):
+            return plan
+        products = {
+            request: await self._signer.shared_point(request.key, request.scan_key, path=request.path)
+            for request in share_requests(wallet, plan.inputs, plan.recipients)
+        }
+        recipients = with_silent_scripts(wallet, plan.inputs, plan.recipients, products)
+        return dataclasses.replace(plan, recipients=recipients)
 
     async def _wallet_of(self, payment_id: str) -> Wallet:
         try:

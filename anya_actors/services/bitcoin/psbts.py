@@ -14,6 +14,7 @@ from anya_actors.domain.bitcoin.psbt import Psbt, PsbtStateError, parse_psbt_bas
 from anya_actors.domain.bitcoin.psbt.finalize import finalize_psbt, finalize_what_is_complete
 from anya_actors.domain.bitcoin.psbt.roles import combine_psbts, extract_transaction
 from anya_actors.domain.bitcoin.psbt.sign import SignatureRequest, input_requests, with_signature
+from anya_actors.domain.bitcoin.silent_address import is_silent_address
 from anya_actors.domain.bitcoin.transaction import Transaction, parse_outpoint
 from anya_actors.domain.bitcoin.views import BroadcastView, PsbtView
 from anya_actors.domain.bitcoin.wallet import AddressAdded, ChangeOutput, Wallet, check_wallet_name
@@ -71,6 +72,10 @@ class Psbts:
             raise InvalidInputError("version", "PSBTs have version 0 or 2")
         key = wallet_key(check_wallet_name(wallet))
         async with self._ledger.locks(key):
+            if any(is_silent_address(address) for address, _ in to):
+                raise NotSupportedError(
+                    "silent payments in a wallet's PSBT", "send them from the wallet itself"
+                )
             found = await self._ledger.wallet(wallet)
             plan = plan_payment(found, await self._order(wallet, to, terms), alone=False)
             change = await self._change(found, plan, key, message_id)

@@ -91,7 +91,9 @@ class BitcoinService:
         self._follower = Follower(self._ledger, rpc, clock, self._settings)
         self._performer = Performer(self._ledger, rpc, signer, self._follower)
         self.wallet_book = Wallets(self._ledger, rpc, self._keys, self._follower, clock, self._settings)
-        self._payments = Payments(self._ledger, rpc, self.wallet_book, clock, randomness, self._settings)
+        self._payments = Payments(
+            self._ledger, rpc, self.wallet_book, signer, clock, randomness, self._settings
+        )
         self._miner = Miner(self._ledger, rpc, self._follower, network)
         self.psbts = Psbts(
             self._ledger,

@@ -65,7 +65,7 @@ class WalletKeys:
                 name,
                 key_type,
                 self._owner,
-                ("sign", "verify"),
+                ("derive", "sign", "verify") if key_type == "bip32" else ("sign", "verify"),
                 message_id=f"{self._owner}/{name}",
             )
         except KeyExistsError:
