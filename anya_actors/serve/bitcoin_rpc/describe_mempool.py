@@ -36,7 +36,7 @@ def describe_entry(pool: Mempool, entry: MempoolEntry) -> dict[str, Any]:
         "depends": sorted(str(txid) for txid in pool.parents(entry.transaction)),
         "spentby": sorted(str(txid) for txid in pool.children(entry.txid)),
         "bip125-replaceable": any(signals_replacement(found) for found in above),
-        "unbroadcast": False,
+        "unbroadcast": True,  # there are no peers who could have asked for it
     }
 
 

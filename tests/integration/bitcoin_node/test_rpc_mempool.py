@@ -47,7 +47,7 @@ async def test_an_entry_has_all_of_cores_fields(call: Call, purse: Purse) -> Non
         "depends": [],
         "spentby": [str(child.txid)],
         "bip125-replaceable": True,
-        "unbroadcast": False,
+        "unbroadcast": True,
     }
     fees = {name: round(float(fee) * 1e8) for name, fee in entry["fees"].items()}
     assert fees == {"base": 200, "modified": 200, "ancestor": 200, "descendant": 2_200, "chunk": 2_200}

@@ -174,7 +174,7 @@ async def getmempoolinfo(context: RpcContext, _: Arguments) -> Any:
         "mempoolminfee": btc(floor),
         "minrelaytxfee": btc(policy.min_relay_feerate_sat_per_kvb),
         "incrementalrelayfee": btc(policy.incremental_feerate_sat_per_kvb),
-        "unbroadcastcount": 0,
+        "unbroadcastcount": len(pool),
         "fullrbf": True,
         "permitbaremultisig": True,
         "maxdatacarriersize": policy.max_data_carrier_bytes,

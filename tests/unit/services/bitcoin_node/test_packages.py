@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from anya_actors.adapters.memory.append_log import MemoryAppendLog
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.services.bitcoin_node.package_submission import (
     Entered,
@@ -14,6 +15,7 @@ from anya_actors.services.bitcoin_node.package_submission import (
     WaitsAlready,
 )
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
+from tests.unit.services.bitcoin_node.conftest import StartNode
 from tests.unit.services.bitcoin_node.purse import Purse
 
 P2A = b"\x51\x02\x4e\x73"
@@ -200,3 +202,14 @@ async def test_the_callers_greatest_feerate_holds_for_each(node: BitcoinNodeServ
     assert outcome.error == "transaction failed"
     assert "max feerate exceeded" in _errors(outcome)
     assert len(node.pool) == 0
+
+
+async def test_a_package_outlives_a_crash_though_its_parent_pays_nothing(
+    node: BitcoinNodeService, purse: Purse, log: MemoryAppendLog, start_node: StartNode
+) -> None:
+    parent = purse.spend([purse.coin()], fee_sat=0)
+    child = purse.spend([purse.output(parent)], fee_sat=1_000)
+    await node.submit_package([parent, child])
+    again = await start_node(log)
+    assert list(again.pool.entries) == [parent.txid, child.txid]
+    assert again.pool.entries == node.pool.entries
