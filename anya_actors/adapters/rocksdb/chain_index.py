@@ -30,7 +30,7 @@ _LOCKED = ("lock hold by current process", "While lock file")
 _log = structlog.get_logger(__name__)
 
 # One for all databases of the process; held for ever, since every open database points to it.
-_CACHE = Cache(16 * _MIB)
+_CACHE = Cache(8 * _MIB)
 
 
 def _options() -> Options:
@@ -39,9 +39,9 @@ def _options() -> Options:
     options.set_paranoid_checks(True)
     # What survives is a beginning of what was written: each batch whole, none without those before it.
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
-    options.set_write_buffer_size(8 * _MIB)
+    options.set_write_buffer_size(4 * _MIB)
     options.set_max_write_buffer_number(3)
-    options.set_max_total_wal_size(32 * _MIB)
+    options.set_max_total_wal_size(16 * _MIB)
     options.set_max_open_files(128)
     options.set_max_background_jobs(2)
     options.set_keep_log_file_num(1)

@@ -121,7 +121,7 @@ def _rows(data_dir: Path) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, cookie_of: CookieOf) -> None:
     chance, meddler = random.Random(SEED), Meddler(tmp_path)
     promised = Acknowledged()
