@@ -19,6 +19,7 @@ from anya_actors.serve.bitcoin_node.errors import TooLargeError
 from anya_actors.serve.bitcoin_node.listener import MAX_CONNECTIONS, Listener
 
 _READ_SIZE: Final = 1 << 16
+_SEND_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class _Connection:
         self._is_head = False
 
     async def next_request(self) -> Request | None:
-        """The next request with its body; None when the client hangs up."""
+        """The next request with its body; None when the client hangs up or is silent for too long."""
         head: h11.Request | None = None
         pieces: list[bytes] = []
         size = 0
@@ -111,7 +112,11 @@ class _Connection:
                 if self._http.they_are_waiting_for_100_continue:
                     go_on = h11.InformationalResponse(status_code=100, headers=[])
                     self._writer.write(self._http.send(go_on) or b"")
-                data = await asyncio.wait_for(self._reader.read(_READ_SIZE), self._limits.idle_timeout_s)
+                try:
+                    async with asyncio.timeout(self._limits.idle_timeout_s):
+                        data = await self._reader.read(_READ_SIZE)
+                except TimeoutError:
+                    return None
                 self._http.receive_data(data)
             elif isinstance(event, h11.Request):
                 head = event
@@ -143,7 +148,8 @@ class _Connection:
             message.append(self._http.send(h11.Data(data=reply.body)))
         message.append(self._http.send(h11.EndOfMessage()))
         self._writer.write(b"".join(piece or b"" for piece in message))
-        await self._writer.drain()
+        async with asyncio.timeout(_SEND_TIMEOUT_S):
+            await self._writer.drain()
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()

@@ -20,8 +20,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Listener:
     """Gives each connection to ``serve`` and closes it when that returns.
 
-    What ``serve`` may raise for a client that is gone or silent, or at the end of the listener,
-    ends here. A connection over the limit is closed at once.
+    What ``serve`` may raise for a client that is gone or silent (``TimeoutError``), or at the end of
+    the listener, ends here. A connection over the limit is closed at once.
     """
 
     def __init__(self, serve: Serve, *, max_connections: int = MAX_CONNECTIONS) -> None:
@@ -61,7 +61,9 @@ class Listener:
                 self._connections.add(task)
                 task.add_done_callback(self._connections.discard)
                 await self._serve(reader, writer)
-        except (TimeoutError, ConnectionError, asyncio.CancelledError):
+        except (TimeoutError, asyncio.CancelledError):
+            writer.transport.abort()  # what it has not read by now is not waited for
+        except ConnectionError:
             pass
         finally:
             writer.close()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.script import witness_script
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode
+from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer, Reply, Request
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -153,3 +155,41 @@ async def test_answers_fit_one_state_of_a_chain_that_moves(node: EmbeddedNode, c
     async with httpx.AsyncClient(base_url=str((await node.addresses()).esplora)) as client:
         _, asked = await asyncio.gather(move(), ask(client))
     assert asked
+
+
+async def test_clients_that_never_read_do_not_hold_up_the_end(node: EmbeddedNode, call: Call) -> None:
+    address = await call("getnewaddress")
+    (block_hash, *_) = await call("generatetoaddress", 200, address)
+    addresses = await node.addresses()
+    request = json.dumps({"id": 1, "method": "blockchain.block.headers", "params": [0, 2016]}).encode()
+    writers = []
+    for url, ask in (
+        (addresses.electrum, request + b"\n"),
+        (addresses.esplora, f"GET /address/{address}/txs HTTP/1.1\r\nHost: x\r\n\r\n".encode()),
+    ):
+        place = urlsplit(str(url))
+        _, writer = await asyncio.open_connection(str(place.hostname), place.port, limit=1)
+        writer.write(ask * 1000)
+        writers.append(writer)
+    for _ in range(50):
+        await call("getblock", block_hash)  # others are served meanwhile
+    await asyncio.wait_for(node.close(), 20)
+    for writer in writers:
+        writer.close()
+
+
+async def test_silent_clients_and_too_many_are_let_go() -> None:
+    async def answer(_: Request) -> Reply:
+        return Reply(HTTPStatus.OK, b"yes")
+
+    server = HttpServer(answer, HttpLimits(idle_timeout_s=0.05, max_connections=1))
+    port = await server.start("127.0.0.1", 0)
+    first, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await first.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    second, other = await asyncio.open_connection("127.0.0.1", port)
+    assert await asyncio.wait_for(second.read(), 5) == b""
+    assert await asyncio.wait_for(first.read(), 5) == b""
+    await server.close()
+    writer.close()
+    other.close()
