@@ -201,6 +201,10 @@ class HsmActor(DurableActor[HsmService]):
         return await self.service.issue_token(subject, scopes, ttl_s, message_id=message_id)
 
     @served
+    async def rotate_token_key(self, revoke: bool = False, *, message_id: str) -> KeyView:
+        return await self.service.rotate_token_key(revoke, message_id=message_id)
+
+    @served
     async def jwks(self) -> dict[str, Any]:
         return await self.service.jwks()
 

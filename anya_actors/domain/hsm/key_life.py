@@ -24,10 +24,11 @@ MAX_VERSIONS: Final = 1000
 
 
 class KeyRotated(Event, frozen=True):
-    """A new version was drawn, checked and wrapped."""
+    """A new version was drawn, checked and wrapped; with a ``minimum_version``, older ones end."""
 
     version: KeyVersion
     audit: AuditRecord
+    minimum_version: int = 0
 
 
 class KeyConfigured(Event, frozen=True):
@@ -158,7 +159,11 @@ def _rotate(slot: KeySlot, event: KeyRotated) -> Step[KeySlot]:
         raise IllegalTransitionError(f"version {slot.versions[-1].version}", "KeyRotated")
     if len(slot.versions) >= MAX_VERSIONS:
         raise InvalidInputError("version", f"a key keeps {MAX_VERSIONS} versions: trim it first")
-    rotated = msgspec.structs.replace(slot, versions=(*slot.versions, event.version))
+    rotated = msgspec.structs.replace(
+        slot,
+        versions=(*slot.versions, event.version),
+        minimum_version=event.minimum_version or slot.minimum_version,
+    )
     return _told(_spent(rotated, "rotate"), event.audit, "rotated")
 
 

@@ -27,6 +27,7 @@ from anya_actors.serve.schemas.security import (
     NewToken,
     SessionId,
     SignRequest,
+    TokenKeyRotation,
     VerifyRequest,
 )
 from anya_actors.serve.schemas.security_keys import KeyFacts, policy_of
@@ -196,6 +197,12 @@ async def issue_token(caller: Admin, body: NewToken) -> Response:
         "scope": " ".join(scopes),
     }
     return caller.answer(made, 201, **{"Cache-Control": "no-store"})
+
+
+@router.post("/tokens/rotate-key", responses=shows(KeyView, "The key."))
+async def rotate_token_key(caller: Admin, body: TokenKeyRotation) -> Response:
+    """Sign tokens by a new key from now on; with ``revoke``, end every token issued before."""
+    return caller.answer(await caller.write(HSM, "rotate_token_key", body.revoke))
 
 
 async def check_session(caller: Caller, session_id: str) -> None:

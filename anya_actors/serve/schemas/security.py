@@ -58,6 +58,12 @@ class VerifyRequest(Body):
     signature_hex: Hex
 
 
+class TokenKeyRotation(Body):
+    """Whether the tokens of the old keys end too."""
+
+    revoke: bool = False
+
+
 class NewToken(Body):
     """An access token for a subject."""
 

@@ -57,6 +57,19 @@ class KeyLife:
 
         return await self._changed("rotate", name, owner, (), message_id, event)
 
+    async def rotate_platform_key(self, name: str, revoke: bool, message_id: str) -> KeyView:
+        """A new version of one of the HSM's own keys; ``revoke`` lets none of the old ones verify."""
+        request = ("rotate", revoke)
+        view = await self._records.answered(key_of(name), message_id, request)
+        if view is None:
+            slot = await self._ring.platform_key(name)
+            number = slot.versions[-1].version + 1
+            with await self._ring.drawn(slot.key_type) as private_key:
+                version = self._vault.wrap(slot, number, private_key, self._records.clock.now_unix_ms())
+            event = KeyRotated(version, self._entry("rotate", slot, number), number if revoke else 0)
+            view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+        return key_view_of(view)
+
     async def configure(
         self,
         name: str,

@@ -16,6 +16,7 @@ from anya_actors.domain.hsm.slots import (
     KeyEnabled,
     KeyPlan,
     KeySlot,
+    KeyVersion,
     SlotPhase,
     check_plan,
     check_use,
@@ -157,9 +158,9 @@ class KeyRing:
         """The newest version of a slot, ready to sign in this process."""
         return self._vault.signing_key(slot)
 
-    def open_newest(self, slot: KeySlot) -> Secret:
-        """The newest private key of a slot; the caller wipes it."""
-        return self._vault.unwrap(slot, slot.versions[-1])
+    def open_version(self, slot: KeySlot, version: KeyVersion) -> Secret:
+        """The private key of one version; the caller wipes it."""
+        return self._vault.unwrap(slot, version)
 
     async def parcel_keys(self, name: str, owner: str) -> list[ParcelKey]:
         """The usable versions of a key in the clear, for the parcel of a session of ``owner``."""

@@ -11,13 +11,14 @@ from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
-from anya_actors.domain.hsm.slots import check_subject
+from anya_actors.domain.hsm.slots import check_subject, find_version
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
     AuditProofView,
     AuditReport,
     CheckpointView,
     ConsistencyProofView,
+    KeyView,
     SessionView,
 )
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
@@ -234,7 +235,8 @@ class HsmService(KeyCalls):
             request = (subject, scopes, ttl_s)
             grant = await self._records.answered(ISSUER, message_id, request)
             if grant is None:
-                event = self._grant(subject, scopes, ttl_s)
+                slot = await self._keys.platform_key(API_KEY)
+                event = self._grant(subject, scopes, ttl_s, slot.versions[-1].version)
                 grant = await self._records.change(ISSUER, event, message_id=message_id, request=request)
         if not isinstance(grant, Grant):
             raise TypeError(f"a grant was answered with {type(grant).__name__}")
@@ -243,13 +245,21 @@ class HsmService(KeyCalls):
     async def jwks(self) -> dict[str, Any]:
         """The public keys of the tokens, as a JWK set (RFC 7517)."""
         slot = await self._keys.platform_key(API_KEY)
-        return {"keys": [public_jwk(version.public_key) for version in reversed(slot.versions)]}
+        usable = [each for each in slot.versions if each.version >= slot.minimum_version]
+        return {"keys": [public_jwk(version.public_key) for version in reversed(usable)]}
 
-    def _grant(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> TokenIssued:
+    async def rotate_token_key(self, revoke: bool = False, *, message_id: str) -> KeyView:
+        """Sign tokens by a new key from now on. Old tokens hold until they expire.
+
+        ``revoke`` ends them all, within the time that the doors keep a key set (five minutes).
+        """
+        return await self._life.rotate_platform_key(API_KEY, revoke, message_id)
+
+    def _grant(self, subject: str, scopes: tuple[str, ...], ttl_s: int, version: int) -> TokenIssued:
         now_s = self._records.clock.now_unix_ms() // 1000
         token_id = self._records.randomness.token_bytes(16).hex()
         audit = self._records.entry("issue-token", owner=subject, key=API_KEY, algorithm="ed25519")
-        return TokenIssued(Grant(token_id, subject, scopes, now_s, now_s + ttl_s), audit)
+        return TokenIssued(Grant(token_id, subject, scopes, now_s, now_s + ttl_s, version), audit)
 
     async def _token_of(self, grant: Grant) -> str:
         slot = await self._keys.platform_key(API_KEY)
@@ -263,8 +273,9 @@ class HsmService(KeyCalls):
             jti=grant.token_id,
             client_id=grant.subject,
         )
-        with self._keys.open_newest(slot) as private_key:
-            return sign_token(claims, private_key.reveal(), slot.versions[-1].public_key)
+        signing = find_version(slot, grant.key_version)
+        with self._keys.open_version(slot, signing) as private_key:
+            return sign_token(claims, private_key.reveal(), signing.public_key)
 
     # -- inside -------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from anya_actors.services.tokens import (
     sign_token,
     verify_token,
 )
+from anya_actors.testing.local_hsm import LocalHsm
 
 SEED = bytes(range(32))
 PUBLIC = Ed25519PrivateKey.from_private_bytes(SEED).public_key().public_bytes_raw()
@@ -179,3 +180,33 @@ def test_scopes_are_checked_before_they_are_signed() -> None:
 @pytest.mark.parametrize("error", [InvalidTokenError("it is too long"), ExpiredTokenError(7)])
 def test_the_refusals_survive_pickling(error: Exception) -> None:
     assert pickle.loads(pickle.dumps(error)).args == error.args
+
+
+# -- rotation of the key that signs ---------------------------------------------------------------
+
+
+async def test_tokens_of_an_old_key_hold_until_it_is_revoked() -> None:
+    bench = LocalHsm()
+    hsm = await bench.start()
+    now_s = bench.clock.now_unix_ms() // 1000
+
+    async def verifier() -> TokenVerifier:
+        names = bench.settings
+        return TokenVerifier(await hsm.jwks(), audience=names.audience, issuer=names.issuer)
+
+    old = await hsm.issue_token("alice", ("system:read",), 600, message_id="t1")
+    await hsm.rotate_token_key(message_id="r1")
+    new = await hsm.issue_token("alice", ("system:read",), 600, message_id="t2")
+    assert await hsm.issue_token("alice", ("system:read",), 600, message_id="t1") == old
+    assert len((await hsm.jwks())["keys"]) == 2
+    for token in (old, new):
+        assert (await verifier()).verify(token, now_s).subject == "alice"
+    await hsm.rotate_token_key(True, message_id="r2")
+    await hsm.rotate_token_key(True, message_id="r2")
+    assert len((await hsm.jwks())["keys"]) == 1
+    for token in (old, new):
+        with pytest.raises(InvalidTokenError):
+            (await verifier()).verify(token, now_s)
+    latest = await hsm.issue_token("alice", ("system:read",), 600, message_id="t3")
+    assert (await verifier()).verify(latest, now_s).subject == "alice"
+    await bench.close()
