@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from bitcoin_core_rpc import BitcoinCoreRpcClient
+from bitcoin_core_rpc import RpcError as ClientRpcError
 from bitcoinrpc import BitcoinRPC
 
 from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
@@ -312,6 +314,26 @@ async def test_the_bitcoinrpc_client_works_unchanged(node: EmbeddedNode, cookie_
         assert len(await client.getchaintips()) == 1
         raw = await client.getrawtransaction(block["tx"][0]["txid"])
         assert block["tx"][0]["hex"] == raw["hex"]
+
+
+async def test_the_bitcoin_core_rpc_client_works_unchanged(node: EmbeddedNode) -> None:
+    addresses = await node.addresses()
+    client = BitcoinCoreRpcClient(addresses.bitcoin_rpc, cookie_path=addresses.bitcoin_cookie)
+
+    async def ask(method: str, params: Any = None) -> Any:
+        return await asyncio.to_thread(client.call, method, params)
+
+    await asyncio.to_thread(client.assert_chain, "regtest")
+    assert await ask("createwallet", ["w"]) == {"name": "w"}
+    mine = client.for_wallet("w")
+    address = await asyncio.to_thread(mine.call, "getnewaddress")
+    hashes = await ask("generatetoaddress", {"nblocks": 2, "address": address})
+    assert (await ask("getblock", {"blockhash": hashes[1], "verbosity": 1}))["height"] == 2
+    replies = await asyncio.to_thread(client.call_batch, [("getblockcount", None), ("getblockhash", [1])])
+    assert list(replies) == [2, hashes[0]]
+    with pytest.raises(ClientRpcError) as caught:
+        await ask("getblockhash", [9])
+    assert caught.value.code == -8
 
 
 async def test_a_restarted_node_keeps_port_and_chain(make_node: Callable[..., EmbeddedNode]) -> None:
