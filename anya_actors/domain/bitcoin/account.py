@@ -28,7 +28,7 @@ MAX_GAP_LIMIT: Final = 1000
 RECEIVE: Final = 0
 CHANGE: Final = 1
 _BARE_INPUT_WEIGHT: Final = 41 * 4  # outpoint, length of an empty script, sequence
-_CACHED_BRANCHES: Final = 512
+_CACHED_BRANCHES: Final = 4096
 
 
 class AddressKind(enum.Enum):

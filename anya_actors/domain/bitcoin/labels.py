@@ -42,7 +42,8 @@ def parse_labels(text: str) -> tuple[Label, ...]:
 
     Fields that we do not know are skipped, as the BIP asks.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Not `splitlines`: that would cut at characters which JSON allows inside of a text.
+    lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) > MAX_LABELS:
         raise InvalidInputError("labels", f"there are more than {MAX_LABELS}")
     labels = []

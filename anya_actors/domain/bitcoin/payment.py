@@ -159,7 +159,7 @@ class Payment(msgspec.Struct, frozen=True):
 
     def confirmations(self, tip_height: int) -> int:
         """How many blocks hold it or stand on the one that does, with the tip at this height."""
-        return 0 if self.height is None else tip_height - self.height + 1
+        return 0 if self.height is None else max(0, tip_height - self.height + 1)
 
 
 class SignPayment(Command, frozen=True):

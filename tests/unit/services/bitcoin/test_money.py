@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 
-from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
+from anya_actors.domain.bitcoin.coin_selection import DustError, InsufficientFundsError
 from anya_actors.domain.bitcoin.payment import Phase
+from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError
+from anya_actors.domain.bitcoin.replacement_plan import NotReplaceableError, ReplacementFeeError
 from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.services.bitcoin import BitcoinService
 
@@ -21,6 +24,8 @@ ACTION = st.one_of(
     st.tuples(st.just("mine"), st.integers(1, 1), st.just(True)),
     st.tuples(st.just("send"), st.integers(1_000, 60 * 10**8), st.integers(1, 50)),
     st.tuples(st.just("send to ourselves"), st.integers(1_000, 20 * 10**8), st.integers(1, 50)),
+    st.tuples(st.just("bump"), st.integers(0, 9), st.integers(2, 80)),
+    st.tuples(st.just("cancel"), st.integers(0, 9), st.integers(2, 80)),
     st.tuples(st.just("reorganise"), st.integers(1, 4), st.booleans()),
     st.tuples(st.just("reorganise"), st.integers(1, 2), st.booleans()),
     st.tuples(st.just("lose mempool"), st.just(0), st.just(0)),
@@ -48,6 +53,8 @@ class Story:
                 node.mine(a, script) if b else node.mine(a)
             case "send" | "send to ourselves":
                 await self.send(number, a, b, ours=kind != "send")
+            case "bump" | "cancel":
+                await self.replace(number, a, b, cancel=kind == "cancel")
             case "reorganise":
                 node.reorganise(min(a, node.height - 110), empty=bool(b))
             case "lose mempool":
@@ -73,13 +80,23 @@ class Story:
             return
         self.sent[promised.payment_id] = self.world.script(address)
 
+    async def replace(self, number: int, which: int, feerate: int, *, cancel: bool) -> None:
+        if not self.sent:
+            return
+        payment_id = list(self.sent)[which % len(self.sent)]
+        ask = self.service.cancel_payment if cancel else self.service.bump_payment
+        with contextlib.suppress(
+            NotReplaceableError, ReplacementFeeError, InsufficientFundsError, AbsurdFeeError, DustError
+        ):
+            await ask(payment_id, feerate, message_id=f"replace {number}")
+
     async def check(self) -> None:
         wallet = await self.service._ledger.wallet("main")
         reserved = [
-            (one.txid, one.index)
+            outpoint
             for payment in wallet.payments
             if payment.phase in UNDER_WAY
-            for one in payment.inputs
+            for outpoint in payment.outpoints
         ]
         assert len(reserved) == len(set(reserved))
         for payment_id, script in self.sent.items():
@@ -87,7 +104,8 @@ class Story:
             paid = self.world.node.outputs_to(script)
             assert paid in ([], [payment.amount_sat])
             if wallet.cursor.tip_hash == self.world.node.best_hash:
-                assert bool(paid) == (payment.phase in (Phase.CONFIRMED, Phase.SETTLED))
+                in_a_block = payment.phase in (Phase.CONFIRMED, Phase.SETTLED)
+                assert bool(paid) == (in_a_block and not payment.cancels)
         if wallet.cursor.tip_hash == self.world.node.best_hash:
             balance = await self.service.balance("main")
             held_sat = self.world.node.balance_sat(known_scripts(wallet))
