@@ -182,7 +182,7 @@ async def test_silent_clients_and_too_many_are_let_go() -> None:
     async def answer(_: Request) -> Reply:
         return Reply(HTTPStatus.OK, b"yes")
 
-    server = HttpServer(answer, HttpLimits(idle_timeout_s=0.05, max_connections=1))
+    server = HttpServer(answer, HttpLimits(idle_timeout_s=1.0, max_connections=1))
     port = await server.start("127.0.0.1", 0)
     first, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
