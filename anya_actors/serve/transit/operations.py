@@ -220,7 +220,7 @@ async def _done(
         if isinstance(found, Refusal):
             if refused and found.code in refused:
                 return answer(refused[found.code])
-            raise _RefusedError(found)
+            raise RefusedRequestError("request", found.message)
         return answer(show(found, fields))
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidInputError("batch_input", f"send a list of 1 to {MAX_ITEMS} items")
@@ -249,13 +249,11 @@ async def _done(
     )
 
 
-class _RefusedError(InvalidInputError):
+class RefusedRequestError(InvalidInputError):
     """What a session refused, told again in its words."""
 
+    code = "request-refused"
     message = "{1}"
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__("request", refusal.message)
 
 
 def _cipher(view: KeyView) -> str:
