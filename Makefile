@@ -3,13 +3,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 SEEDS ?= 100000
 BENCH ?= all
+SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo simulate bench constraints clean
+.PHONY: help setup lint test demo simulate fuzz bench constraints clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +40,10 @@ demo: setup ## start the platform in a temporary directory and take the tour
 
 simulate: setup ## run the deterministic simulation: make simulate SEEDS=1000000
 	$(BIN)/python -m anya_actors.testing.simulation --seeds $(SEEDS)
+
+fuzz: setup ## fuzz every parser of outside bytes: make fuzz SECONDS=600
+	for target in fuzz/fuzz_*.py; do \
+	    $(BIN)/python -m fuzz.$$(basename $$target .py) -max_total_time=$(SECONDS) || exit 1; done
 
 bench: setup ## measure, print tables, write benchmarks/results/
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
-
-T = TypeVar("T")
 
 Most = int | None
 """A greatest number; None where there is no way at all."""
@@ -192,29 +190,53 @@ def andor_ways(x: Ways, y: Ways, z: Ways) -> Ways:
     )
 
 
-def _choose(
-    pairs: Sequence[tuple[T, T]], k: int, empty: T, join: Callable[[T, T], T], worst: Callable[[T, T], T]
-) -> tuple[T, T]:
-    # ways[j]: the worst way in which j of the subexpressions so far are satisfied.
-    ways = [empty]
-    for sat, dsat in pairs:
-        following = [join(ways[0], dsat)]
-        following += [worst(join(ways[j], dsat), join(ways[j - 1], sat)) for j in range(1, len(ways))]
-        following.append(join(ways[-1], sat))
-        ways = following
-    return ways[k], ways[0]
+def _most_of(pairs: Sequence[tuple[Most, Most]], k: int) -> Most:
+    """The greatest sum when exactly k take their first number and the others their second."""
+    if any(first is None and second is None for first, second in pairs):
+        return None
+    must = [first for first, second in pairs if second is None and first is not None]
+    total = sum(must) + sum(second for _, second in pairs if second is not None)
+    gains = sorted(
+        (first - second for first, second in pairs if first is not None and second is not None), reverse=True
+    )
+    free = k - len(must)
+    return total + sum(gains[:free]) if 0 <= free <= len(gains) else None
+
+
+_IMPOSSIBLE: Final = -(10**12)
+
+
+def _worst_traces(pairs: Sequence[tuple[Traces, Traces]], k: int) -> Traces:
+    """The worst trace when exactly k run their first and the others their second."""
+    # At j: the worst so far with j first ones. Plain numbers, as this is quadratic in the parts.
+    shrinks, peaks = [0] + [_IMPOSSIBLE] * k, [0] + [_IMPOSSIBLE] * k
+    for first, second in pairs:
+        for j in range(k, -1, -1):
+            shrink = peak = _IMPOSSIBLE
+            if second is not None and shrinks[j] != _IMPOSSIBLE:
+                shrink = shrinks[j] + second.shrinks
+                peak = max(second.peak, second.shrinks + peaks[j])
+            if j and first is not None and shrinks[j - 1] != _IMPOSSIBLE:
+                shrink = max(shrink, shrinks[j - 1] + first.shrinks)
+                peak = max(peak, first.peak, first.shrinks + peaks[j - 1])
+            shrinks[j], peaks[j] = shrink, peak
+    return Trace(shrinks[k], peaks[k]) if shrinks[k] != _IMPOSSIBLE else None
 
 
 def thresh_ways(subs: Sequence[Ways], k: int) -> Ways:
     """Bounds of thresh."""
-    nothing: Most = 0
-    keys = _choose([(sub.keys_sat, sub.keys_dsat) for sub in subs], k, nothing, plus, worse)
-    size = _choose([(sub.bytes_sat, sub.bytes_dsat) for sub in subs], k, nothing, plus, worse)
-    empty: Traces = NOTHING
+    keys = [(sub.keys_sat, sub.keys_dsat) for sub in subs]
+    size = [(sub.bytes_sat, sub.bytes_dsat) for sub in subs]
     added = [
         (then(sub.stack_sat, POP), then(sub.stack_dsat, POP)) if place else (sub.stack_sat, sub.stack_dsat)
         for place, sub in enumerate(subs)
     ]
-    sat, dsat = _choose(added, k, empty, then, either)
-    ops = sum(sub.ops + 1 for sub in subs)
-    return Ways(ops, *keys, then(sat, PUSH, POP), then(dsat, PUSH, POP), *size)
+    return Ways(
+        sum(sub.ops + 1 for sub in subs),
+        _most_of(keys, k),
+        _most_of(keys, 0),
+        then(_worst_traces(added, k), PUSH, POP),
+        then(_worst_traces(added, 0), PUSH, POP),
+        _most_of(size, k),
+        _most_of(size, 0),
+    )

@@ -11,7 +11,12 @@ from typing import Final
 
 import msgspec
 
-from anya_actors.domain.bitcoin.descriptors.miniscript.node import Node
+from anya_actors.domain.bitcoin.descriptors.miniscript.node import (
+    MAX_STACK,
+    MAX_TAPSCRIPT,
+    MAX_WSH_SCRIPT,
+    Node,
+)
 from anya_actors.domain.bitcoin.descriptors.miniscript.script import script_of
 from anya_actors.domain.bitcoin.script import ScriptEndsError, operations
 
@@ -185,7 +190,8 @@ class _Decoder:
         if isinstance(item, _Mark) or item is None:
             raise NotDecodedError
         parts = item.parts if isinstance(item, _Sum) else [item]
-        if not 1 <= threshold <= len(parts):
+        # No more parts can be satisfied than a stack holds elements for.
+        if not 1 <= threshold <= len(parts) <= MAX_STACK:
             raise NotDecodedError
         self._items.append(self._node("thresh", *parts, k=threshold))
 
@@ -304,6 +310,8 @@ def decode_miniscript(script: bytes, *, tapscript: bool) -> Node:
 
     The key of pk_h() is its 20-byte hash. The expression is typed, not checked: see `Node`.
     """
+    if len(script) > (MAX_TAPSCRIPT if tapscript else MAX_WSH_SCRIPT):
+        raise NotDecodedError
     try:
         tokens: list[Token] = []
         for opcode, data in operations(script):

@@ -33,22 +33,19 @@ class Stack(msgspec.Struct, frozen=True):
     """Witness elements, the last one on top; whether a signature is among them; whether others could do."""
 
     items: tuple[bytes, ...] = ()
+    size: int = 0
     is_signed: bool = False
     is_malleable: bool = False
-
-    @property
-    def size(self) -> int:
-        return sum(1 + len(item) for item in self.items)
 
 
 Way = Stack | None
 """None: there is none with what is available."""
 
-_ZERO: Final = Stack((b"",))
-_ONE: Final = Stack((b"\x01",))
+_ZERO: Final = Stack((b"",), 1)
+_ONE: Final = Stack((b"\x01",), 2)
 _NOTHING: Final = Stack()
 # Any 32 bytes that are not the preimage would do: a third party may put others.
-_WRONG_PREIMAGE: Final = Stack((bytes(32),), is_malleable=True)
+_WRONG_PREIMAGE: Final = Stack((bytes(32),), 33, is_malleable=True)
 
 
 class _Ways(msgspec.Struct, frozen=True):
@@ -61,6 +58,7 @@ def _both(first: Way, second: Way) -> Way:
         return None
     return Stack(
         first.items + second.items,
+        first.size + second.size,
         first.is_signed or second.is_signed,
         first.is_malleable or second.is_malleable,
     )
@@ -171,20 +169,34 @@ def _leaf(node: Node, available: Available) -> _Ways:
     if fragment in HASHES:
         preimage = available.preimage(fragment, node.data)
         known = preimage is not None and len(preimage) == 32
-        return _Ways(Stack((preimage,)) if preimage is not None and known else None, _WRONG_PREIMAGE)
+        return _Ways(Stack((preimage,), 33) if preimage is not None and known else None, _WRONG_PREIMAGE)
     if fragment == "pk_k":
         return _Ways(_signed(available.signature(node.keys[0])), _ZERO)
     if fragment == "pk_h":
-        key = Stack((available.public_key(node.keys[0]),))
+        key = _element(available.public_key(node.keys[0]))
         return _Ways(_both(_signed(available.signature(node.keys[0])), key), _both(_ZERO, key))
-    signatures = [_signed(available.signature(key)) for key in node.keys]
-    if fragment == "multi":
-        # CHECKMULTISIG takes no empty signatures for keys that do not sign, but one element too many.
-        ways = _choose([_Ways(way, _NOTHING) for way in signatures], _ZERO)
-        return _Ways(ways[node.k], Stack((b"",) * (node.k + 1)))
-    ways = _choose([_Ways(way, _ZERO) for way in reversed(signatures)], _NOTHING)
-    return _Ways(ways[node.k], ways[0])
+    return _multisig(node, [available.signature(key) for key in node.keys])
+
+
+def _multisig(node: Node, signatures: list[bytes | None]) -> _Ways:
+    is_tapscript = node.fragment == "multi_a"
+    # The smallest that are there; of equal ones those that Core's search comes to first.
+    order = range(len(signatures))[::-1] if is_tapscript else range(len(signatures))
+    there = sorted((at for at in order if signatures[at]), key=lambda at: len(signatures[at] or b""))
+    chosen = set(there[: node.k])
+    items = [(signatures[at] or b"") if at in chosen else b"" for at in range(len(signatures))]
+    # The first key's signature lies on top. CHECKMULTISIG takes none for keys that do not sign, but
+    # one element too many.
+    stack = items[::-1] if is_tapscript else [b"", *(items[at] for at in sorted(chosen))]
+    count = len(signatures) if is_tapscript else node.k + 1
+    size = sum(1 + len(item) for item in stack)
+    sat = Stack(tuple(stack), size, is_signed=True) if len(chosen) == node.k else None
+    return _Ways(sat, Stack((b"",) * count, count))
+
+
+def _element(item: bytes) -> Stack:
+    return Stack((item,), 1 + len(item))
 
 
 def _signed(signature: bytes | None) -> Way:
-    return None if not signature else Stack((signature,), is_signed=True)
+    return Stack((signature,), 1 + len(signature), is_signed=True) if signature else None

@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from anya_actors.domain.bitcoin.descriptors.miniscript.node import HASHES, WRAPPERS, Node
+from anya_actors.domain.bitcoin.descriptors.miniscript.node import (
+    HASHES,
+    MAX_STACK,
+    MAX_TAPSCRIPT,
+    WRAPPERS,
+    Node,
+)
 
 MAX_MULTISIG_KEYS: Final = 20
 MAX_MULTI_A_KEYS: Final = 999
@@ -97,6 +103,8 @@ class _Parser:
         mark = self._text[self._at : self._at + 1]
         self._at += 1
         if mark == "," and frame.takes_more:
+            if len(frame.subs) >= MAX_STACK:
+                raise NotMiniscriptError("more parts than a stack can hold elements for")
             return None
         if mark != ")" or not frame.is_full:
             raise NotMiniscriptError(f"{frame.name}() does not have its arguments")
@@ -123,6 +131,8 @@ class _Parser:
                 node = self._node(letter, node)
             else:
                 raise NotMiniscriptError(f"there is no wrapper {letter}:")
+            if node.script_size > MAX_TAPSCRIPT:
+                raise NotMiniscriptError("its script would be too long")
         return node
 
     def _threshold(self) -> int:

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the parsers of outside bytes: ``make fuzz SECONDS=60``."""
