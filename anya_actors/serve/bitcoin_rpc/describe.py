@@ -12,7 +12,7 @@ from anya_actors.domain.bitcoin.amount import format_btc
 from anya_actors.domain.bitcoin.block import Block, difficulty_of, target_of
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
-from anya_actors.domain.bitcoin.descriptor import describe_script
+from anya_actors.domain.bitcoin.descriptors.infer import describe_script
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.script import ScriptEndsError, classify, disassemble, iterate_operations
 from anya_actors.domain.bitcoin.transaction import Transaction, TxInput

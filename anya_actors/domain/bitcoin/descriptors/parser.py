@@ -41,7 +41,7 @@ from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.taproot import MAX_DEPTH
 
 _FUNCTION: Final = re.compile(r"([a-z_]+)\((.*)\)", re.ASCII | re.DOTALL)
-_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+", re.ASCII)
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 _THRESHOLD: Final = re.compile(r"\d{1,9}", re.ASCII)
 _MAX_ELEMENT: Final = 520
 _SCRIPTS: Final = (Context.TOP, Context.P2SH, Context.P2WSH)

@@ -10,7 +10,7 @@ from btclib.muhash import MuHash3072
 
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.coin_index import scripthash
-from anya_actors.domain.bitcoin.descriptor import describe_script
+from anya_actors.domain.bitcoin.descriptors.infer import describe_script
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.transaction import Outpoint
 from anya_actors.domain.bitcoin.wire import sha256d, u32

@@ -1,13 +1,8 @@
-"""The tree of blocks, the index of coins, descriptors and the making of blocks."""
+"""The tree of blocks, the index of coins and the making of blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import (
@@ -20,12 +15,6 @@ from anya_actors.domain.bitcoin.block import (
 from anya_actors.domain.bitcoin.block_tree import BlockNode, BlockTree
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.coin_index import scripthash
-from anya_actors.domain.bitcoin.descriptor import (
-    DescriptorError,
-    describe_script,
-    descriptor_checksum,
-    script_of_descriptor,
-)
 from anya_actors.domain.bitcoin.genesis import REGTEST_GENESIS
 from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.mining import block_subsidy_sat, coinbase_transaction, solve, unsolved_block
@@ -126,36 +115,3 @@ def test_a_solved_block_meets_its_target_and_tries_are_bounded() -> None:
     assert meets_target(block.hash, REGTEST_BITS)
     hard = unsolved_block(block.hash, 1, 0x1D00FFFF, block.transactions)
     assert solve(hard, tries=10) is None
-
-
-def test_descriptors_of_scripts_are_cores(vectors: Callable[[str], Any]) -> None:
-    for script, facts in vectors("core_rpc_decodescript.json"):
-        if facts["type"] not in ("multisig", "pubkey"):
-            assert describe_script(bytes.fromhex(script), Network.REGTEST) == facts["desc"]
-
-
-def test_a_descriptor_checksum_of_bip380() -> None:
-    assert descriptor_checksum("raw(deadbeef)") == "89f8spxm"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["raw(deadbeef)#89f8spxn", "raw(zz)", "addr(x)", "wpkh(02)", "", "raw(é)#aaaaaaaa", "raw(", "addr()"],
-)
-def test_other_descriptors_are_refused(text: str) -> None:
-    with pytest.raises(DescriptorError):
-        script_of_descriptor(text, Network.REGTEST)
-
-
-@given(st.text(max_size=80))
-def test_any_text_is_a_descriptor_or_refused(text: str) -> None:
-    try:
-        assert isinstance(script_of_descriptor(text, Network.REGTEST), bytes)
-    except DescriptorError:
-        return
-
-
-@given(st.binary(max_size=60))
-def test_a_script_comes_back_from_its_raw_descriptor(script: bytes) -> None:
-    text = f"raw({script.hex()})"
-    assert script_of_descriptor(f"{text}#{descriptor_checksum(text)}", Network.REGTEST) == script
