@@ -40,7 +40,7 @@ class PsbtMap(msgspec.Struct, frozen=True, dict=True):
         if value is None:
             return self.without_keys(key) if key in self.fields else self
         if key in self.fields:
-            return type(self)({**self.fields, key: value})
+            return self._changed({**self.fields, key: value}, kind)
         place = self._place(key, value)
         fields: dict[bytes, bytes] = {}
         for other, held in self.fields.items():
@@ -48,7 +48,7 @@ class PsbtMap(msgspec.Struct, frozen=True, dict=True):
                 fields[key] = value
             fields[other] = held
         fields.setdefault(key, value)
-        return type(self)(fields)
+        return self._changed(fields, kind)
 
     def with_values(self: M, kind: int, values: Mapping[bytes, bytes]) -> M:
         """Set several fields of one type, by their key data."""
@@ -59,7 +59,15 @@ class PsbtMap(msgspec.Struct, frozen=True, dict=True):
 
     def without(self: M, *kinds: int) -> M:
         """Drop every field of these types."""
-        return type(self)({key: value for key, value in self.fields.items() if key[0] not in kinds})
+        kept = {key: value for key, value in self.fields.items() if key[0] not in kinds}
+        return self._changed(kept, *kinds)
+
+    def _changed(self: M, fields: Mapping[bytes, bytes], *kinds: int) -> M:
+        changed = type(self)(fields)
+        if not set(kinds) & {In.NON_WITNESS_UTXO, In.WITNESS_UTXO}:
+            # Whole transactions are read once: only these two types are remembered as read.
+            changed.__dict__.update(self.__dict__)
+        return changed
 
     def without_keys(self: M, *keys: bytes) -> M:
         return type(self)({key: value for key, value in self.fields.items() if key not in keys})
