@@ -25,6 +25,8 @@ from anya_actors.coordinator.root import Plan
 from anya_actors.domain.supervision.spec import ChildSpec, Restart, SupervisorSpec
 
 SESSIONS = "hsm-sessions"
+NODE_START_TIMEOUT_S = 3600.0
+"""After a crash the node judges every block of its journal again: cut short, it would do so for ever."""
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -36,7 +38,9 @@ def plan_of(settings: Settings) -> Plan:
     child = partial(
         ChildSpec, start_timeout_s=supervision.start_timeout_s, stop_timeout_s=supervision.stop_timeout_s
     )
-    chain = [child("bitcoin-node/main")] if settings.bitcoin.embedded else []
+    node_start_timeout_s = max(supervision.start_timeout_s, NODE_START_TIMEOUT_S)
+    node = child("bitcoin-node/main", start_timeout_s=node_start_timeout_s)
+    chain = [node] if settings.bitcoin.embedded else []
     tree = supervisor(
         "root",
         children=(
@@ -79,5 +83,7 @@ def _kinds(settings: Settings) -> list[Kind]:
         kind("bitcoin", BitcoinActor, BitcoinBuilder(settings)),
     ]
     if settings.bitcoin.embedded:
-        kinds.append(kind("bitcoin-node", BitcoinNodeActor, BitcoinNodeBuilder(settings), pinned=True))
+        builder = BitcoinNodeBuilder(settings)
+        timeout_s = max(supervision.start_timeout_s, NODE_START_TIMEOUT_S)
+        kinds.append(kind("bitcoin-node", BitcoinNodeActor, builder, pinned=True, start_timeout_s=timeout_s))
     return kinds
