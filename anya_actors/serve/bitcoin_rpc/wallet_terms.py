@@ -22,6 +22,7 @@ OPTIONS: Final = (
     "lockUnspents,subtract_fee_from_outputs,subtractFeeFromOutputs,psbt,add_to_wallet,version,"
     "include_watching,includeWatching,send_max,input_weights,max_tx_weight,solving_data"
 )
+_NOT_SUPPORTED: Final = ("maxconf", "input_weights", "max_tx_weight", "solving_data")
 _MODES: Final = ("unset", "economical", "conservative")
 
 
@@ -94,6 +95,7 @@ def read_terms(
     fee_payers: tuple[int, ...] | None = None,
 ) -> Terms:
     """The terms that an options object names; raises `RpcError`."""
+    _refuse_unsupported(options)
     replaceable = options.flag("replaceable", True)
     sequence = MAX_SEQUENCE_RBF if replaceable else SEQUENCE_FINAL - 1
     if inputs is None:
@@ -131,6 +133,12 @@ def read_terms(
     )
     kind = parse_kind(options.text("change_type", AddressKind.BECH32.value))
     return Terms(request, kind, bool(_first(options, "lock_unspents", "lockUnspents")))
+
+
+def _refuse_unsupported(options: Arguments) -> None:
+    for name in _NOT_SUPPORTED:
+        if options.has(name):
+            raise _invalid(f"{name} is not supported by this node")
 
 
 def _fee_payers(given: Any, outputs: Sequence[TxOutput]) -> tuple[int, ...]:

@@ -132,6 +132,17 @@ async def test_two_wallets_share_a_multisig(call: Call, at: Call, rich: str) -> 
     await call("sendrawtransaction", final["hex"])
 
 
+async def test_a_wallet_signs_with_the_type_that_is_asked_for(call: Call, rich: str) -> None:
+    (coin,) = await call("listunspent")
+    raw = await call("createrawtransaction", [{"txid": coin["txid"], "vout": coin["vout"]}], {FOREIGN: 49})
+    signed = await call("signrawtransactionwithwallet", raw, [], "NONE|ANYONECANPAY")
+    assert signed["complete"] is True
+    (spent,) = (await call("decoderawtransaction", signed["hex"]))["vin"]
+    assert spent["txinwitness"][0].endswith("82")
+    with pytest.raises(LookupError, match="max_tx_weight is not supported"):
+        await call("fundrawtransaction", raw, {"max_tx_weight": 1000})
+
+
 async def test_refusals_and_conversions(call: Call, rich: str) -> None:
     raw = await call("createrawtransaction", [{"txid": "11" * 32, "vout": 0}], {FOREIGN: 1})
     psbt = await call("converttopsbt", raw)
@@ -167,5 +178,11 @@ async def test_keys_of_the_call_sign(call: Call, rich: str) -> None:
         assert (unsigned["complete"], len(unsigned["errors"])) == (False, 1)
         signed = await call("signrawtransactionwithkey", raw, [wif])
         assert signed["complete"] is True, signed
+        single = await call("signrawtransactionwithkey", raw, [wif], [], "SINGLE|ANYONECANPAY")
+        assert single["complete"] is True
+        (spent,) = (await call("decoderawtransaction", single["hex"]))["vin"]
+        assert (spent.get("txinwitness") or [spent["scriptSig"]["asm"].split("[")[0] + "83"])[0].endswith(
+            "83"
+        )
         assert await call("combinerawtransaction", [raw, signed["hex"]]) == signed["hex"]
         await call("sendrawtransaction", signed["hex"])

@@ -32,6 +32,9 @@ async def createwallet(context: RpcContext, arguments: Arguments) -> Any:
     name = arguments.text("wallet_name")
     if arguments.text("passphrase"):
         raise RpcError(RpcCode.WALLET_ERROR, "Encrypted wallets are not supported by this node")
+    if arguments.flag("avoid_reuse", False):
+        text = "Wallets that avoid the reuse of addresses are not supported by this node"
+        raise RpcError(RpcCode.WALLET_ERROR, text)
     if not arguments.flag("descriptors", True):
         text = (
             'descriptors argument must be set to "true"; it is no longer possible to create a legacy wallet.'
@@ -52,7 +55,7 @@ async def createwallet(context: RpcContext, arguments: Arguments) -> Any:
         return await wallets.create(name, private_keys=private, blank=arguments.flag("blank", False))
 
     await context.node.in_turn(create)
-    return {"name": name, "warnings": []} if arguments.has("avoid_reuse") else {"name": name}
+    return {"name": name}
 
 
 async def loadwallet(context: RpcContext, arguments: Arguments) -> Any:

@@ -19,11 +19,12 @@ from anya_actors.serve.bitcoin_rpc.describe import btc
 from anya_actors.serve.bitcoin_rpc.describe_psbt import psbt_text
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.making import parse_outputs
-from anya_actors.serve.bitcoin_rpc.signing import signing_answer, stated_outputs
+from anya_actors.serve.bitcoin_rpc.signing import signing_answer, stated_outputs, with_sighash
 from anya_actors.serve.bitcoin_rpc.wallet_terms import OPTIONS, Terms, read_terms
 from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, read_address
 from anya_actors.services.bitcoin_node.wallets.collection import NoKeysError
 from anya_actors.services.bitcoin_node.wallets.payments import Payment, PaymentRequest, UnknownInputError
+from anya_actors.services.bitcoin_node.wallets.signing import finalized
 from anya_actors.services.bitcoin_node.wallets.wallet import Wallet
 
 _OPTIONS: Final = f"options:object{{{OPTIONS}}}"
@@ -245,7 +246,9 @@ async def signrawtransactionwithwallet(context: RpcContext, arguments: Arguments
     wallet = await find_wallet(context)
     transaction = arguments.transaction("hexstring")
     stated = stated_outputs(arguments.items("prevtxs"))
-    signed = await context.node.wallets.sign(wallet, transaction, stated.outputs, stated.plans)
+    wallets = context.node.wallets
+    psbt = await wallets.psbt_of(wallet, transaction, stated.outputs, stated.plans)
+    signed = finalized(wallets.signed_psbt(wallet, with_sighash(psbt, arguments)), transaction)
     return await signing_answer(context, signed, stated.outputs)
 
 
