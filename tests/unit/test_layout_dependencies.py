@@ -41,7 +41,11 @@ def imported(folder: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("anya_actors", ("cluster",)), ("tests", ("cluster", "dev")), ("benchmarks", ("cluster", "dev"))],
+    [
+        ("anya_actors", ("cluster", "pkcs11")),
+        ("tests", ("cluster", "pkcs11", "dev")),
+        ("benchmarks", ("cluster", "pkcs11", "dev")),
+    ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     providers = importlib.metadata.packages_distributions()
