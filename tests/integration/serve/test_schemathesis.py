@@ -19,17 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from anya_actors.actors.bitcoin import BitcoinActor
-from anya_actors.adapters.memory.bitcoin_rpc import MemoryBitcoinNode
-from anya_actors.adapters.memory.event_bus import MemoryEventBus
-from anya_actors.adapters.memory.state_store import MemoryStateStores
 from anya_actors.adapters.system.clock import SystemClock
-from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.serve.app import build_app
 from anya_actors.serve.server import DoorServer
 from anya_actors.serve.settings import DoorSettings, Listen
 from anya_actors.serve.system_source import SystemSnapshot
-from anya_actors.services.bitcoin import BitcoinService
+from anya_actors.testing.local_bitcoin import LocalBitcoin
 from anya_actors.testing.local_hsm import LocalHsm
 
 EXAMPLES = int(os.environ.get("ANYA_TEST_SCHEMATHESIS", "12"))
@@ -49,24 +44,12 @@ class Standing:
         pass
 
 
-class Given:
-    """A builder of a service that there is already."""
-
-    def __init__(self, service: Any) -> None:
-        self._service = service
-
-    async def prepare(self) -> None:
-        return None
-
-    async def build(self, name: str, actors: Any) -> tuple[Any, int]:
-        return self._service, 1
-
-
 class Platform:
     """The door and what stands behind it, all on the door's own loop."""
 
     def __init__(self) -> None:
         self.hsm = LocalHsm(clock=SystemClock())
+        self.bitcoin = LocalBitcoin()
         self.server = DoorServer(self._app, Listen("127.0.0.1", 0, drain_s=2))
         self.server.start()
         host, port = self.server.address
@@ -83,27 +66,16 @@ class Platform:
         """Bring the services to life; an administrator's token."""
         hsm = await self.hsm.start()
         self.hsm.actors.place("hsm/main", hsm)
-        node = MemoryBitcoinNode()
-        bitcoin = BitcoinService(
-            store=await MemoryStateStores().activate("bitcoin/main"),
-            rpc=node,
-            signer=self.hsm.signer("bitcoin/main"),
-            actors=self.hsm.actors,
-            clock=SystemClock(),
-            randomness=SystemRandomness(),
-            bus=MemoryEventBus(),
+        bitcoin = await self.bitcoin.start(
+            self.hsm.actors, SystemClock(), signer=self.hsm.signer("bitcoin/main"), hsm=self.hsm.actors
         )
-        actor = BitcoinActor("bitcoin/main", Given(bitcoin), lambda: self.hsm.actors)
-        await actor.activate()
-        self.hsm.actors.place("bitcoin/main", actor)
-        self.actor = actor
         view = await bitcoin.create_wallet("main", message_id="wallet")
         await bitcoin.generate(view.address, 101, message_id="blocks")
         return await hsm.issue_token("tester", ("admin",), 3600, message_id="token")
 
     async def close(self) -> None:
         """Stop what was brought to life."""
-        await self.actor.drain()
+        await self.bitcoin.close()
         await self.hsm.close()
 
     async def there(self, work: Any) -> Any:

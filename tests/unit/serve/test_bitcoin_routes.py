@@ -8,13 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from anya_actors.actors.bitcoin import BitcoinActor
 from anya_actors.adapters.memory.bitcoin_rpc import MemoryBitcoinNode
-from anya_actors.adapters.memory.event_bus import MemoryEventBus
-from anya_actors.adapters.memory.keyring import MemoryKeyring
-from anya_actors.adapters.memory.state_store import MemoryStateStores
-from anya_actors.adapters.system.randomness import SystemRandomness
-from anya_actors.services.bitcoin import BitcoinService
+from anya_actors.testing.local_bitcoin import LocalBitcoin
 
 BASE = "/api/v1/bitcoin"
 SCRIPT = b"\x00\x14" + b"\x07" * 20
@@ -33,38 +28,13 @@ RAW = (
 )
 
 
-class Builds:
-    """Gives a shell the service of this test."""
-
-    def __init__(self, service: BitcoinService) -> None:
-        self._service = service
-
-    async def prepare(self) -> None:
-        return None
-
-    async def build(self, name: str, actors: Any) -> tuple[Any, int]:
-        return self._service, 1
-
-
 @pytest.fixture
 async def node(platform: Any) -> AsyncIterator[MemoryBitcoinNode]:
     """The chain under the platform's ``bitcoin/main``."""
-    node, keyring = MemoryBitcoinNode(), MemoryKeyring()
-    service = BitcoinService(
-        store=await MemoryStateStores().activate("bitcoin/main"),
-        rpc=node,
-        signer=keyring,
-        actors=keyring,
-        clock=platform.clock,
-        randomness=SystemRandomness(),
-        bus=MemoryEventBus(),
-    )
-    actor = BitcoinActor("bitcoin/main", Builds(service), lambda: platform.actors)
-    await actor.activate()
-    platform.actors.place("bitcoin/main", actor)
-    await service.follow()
-    yield node
-    await actor.drain()
+    bitcoin = LocalBitcoin()
+    await bitcoin.start(platform.actors, platform.clock)
+    yield bitcoin.node
+    await bitcoin.close()
 
 
 @pytest.fixture

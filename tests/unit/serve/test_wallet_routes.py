@@ -9,31 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from anya_actors.actors.bitcoin import BitcoinActor
 from anya_actors.adapters.memory.bitcoin_rpc import MemoryBitcoinNode
-from anya_actors.adapters.memory.event_bus import MemoryEventBus
-from anya_actors.adapters.memory.keyring import MemoryKeyring
-from anya_actors.adapters.memory.state_store import MemoryStateStores
-from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.address import parse_address
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.services.bitcoin import BitcoinService
+from anya_actors.testing.local_bitcoin import LocalBitcoin
 
 BASE = "/api/v1/wallet"
 PAYEE = "bcrt1qqurswpc8qurswpc8qurswpc8qurswpc8dxm0gk"
-
-
-class Builds:
-    """Gives a shell the service of this test."""
-
-    def __init__(self, service: BitcoinService) -> None:
-        self._service = service
-
-    async def prepare(self) -> None:
-        return None
-
-    async def build(self, name: str, actors: Any) -> tuple[Any, int]:
-        return self._service, 1
 
 
 @dataclass
@@ -61,25 +44,14 @@ class Chain:
 
 @pytest.fixture
 async def chain(platform: Any) -> AsyncIterator[Chain]:
-    node, keyring = MemoryBitcoinNode(), MemoryKeyring()
-    service = BitcoinService(
-        store=await MemoryStateStores().activate("bitcoin/main"),
-        rpc=node,
-        signer=keyring,
-        actors=keyring,
-        clock=platform.clock,
-        randomness=SystemRandomness(),
-        bus=MemoryEventBus(),
-    )
-    actor = BitcoinActor("bitcoin/main", Builds(service), lambda: platform.actors)
-    await actor.activate()
-    platform.actors.place("bitcoin/main", actor)
-    chain = Chain(node, service, platform.client("wallet:write"))
+    bitcoin = LocalBitcoin()
+    await bitcoin.start(platform.actors, platform.clock)
+    chain = Chain(bitcoin.node, bitcoin.service, platform.client("wallet:write"))
     view = await chain.post("/wallets", {"name": "main", "kind": "tr"}, 201)
     await chain.mine(1, view["address"])
     await chain.mine(100)
     yield chain
-    await actor.drain()
+    await bitcoin.close()
 
 
 async def test_a_wallet_pays_is_bumped_and_shows_its_coins(chain: Chain) -> None:
