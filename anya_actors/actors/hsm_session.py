@@ -51,6 +51,12 @@ class HsmSessionActor(DurableActor[HsmSessionService]):
         return await self.service.shared_point(key, public_key, path)
 
     @served
+    async def shared_points(
+        self, key: str, public_keys: tuple[bytes, ...], path: KeyPath = ()
+    ) -> tuple[bytes, ...]:
+        return await self.service.shared_points(key, public_keys, path)
+
+    @served
     async def musig2_nonce(
         self, key: str, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None
     ) -> bytes:

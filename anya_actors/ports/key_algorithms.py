@@ -80,6 +80,9 @@ class BitcoinKey(SigningKey, AgreeingKey, Protocol):
     def sign_taproot(self, message: bytes, merkle_root: bytes) -> bytes:
         """BIP340 with the key tweaked for a taproot output; an empty root is BIP86's."""
 
+    def sign_tweaked(self, message: bytes, tweak: bytes) -> bytes:
+        """BIP340 with the key plus a scalar (32 bytes, below the group order; the sum is not zero)."""
+
     def shared_point(self, public_key: bytes) -> bytes:
         """The public key times this private key, SEC1 compressed (33 bytes)."""
 
@@ -109,12 +112,18 @@ class Bip32Tree(KeyTree, Protocol):
 
 
 def sign_by(key: BitcoinKey, request: SignRequest) -> bytes:
-    """Sign as the request says, the tweak for taproot included."""
-    if request.taproot_merkle_root is None:
+    """Sign as the request says, with the tweak that it asks for."""
+    root, tweak = request.taproot_merkle_root, request.tweak
+    if root is None and tweak is None:
         return key.sign(request.message, request.algorithm)
+    name = "tweak" if root is None else "taproot_merkle_root"
     if request.algorithm != "schnorr-bip340":
-        raise InvalidInputError("taproot_merkle_root", "only BIP340 signatures are tweaked")
-    return key.sign_taproot(request.message, request.taproot_merkle_root)
+        raise InvalidInputError(name, "only BIP340 signatures are tweaked")
+    if root is None:
+        return key.sign_tweaked(request.message, tweak or b"")
+    if tweak is not None:
+        raise InvalidInputError(name, "a key is tweaked for taproot or by a scalar, not both")
+    return key.sign_taproot(request.message, root)
 
 
 class KeyAlgorithms(Protocol):

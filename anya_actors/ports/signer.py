@@ -30,12 +30,20 @@ class Signer(Protocol):
         """DER signature (low S, RFC 6979) of a 32-byte digest; deterministic."""
 
     async def sign_schnorr(
-        self, key: str, message: bytes, *, path: KeyPath = (), taproot_merkle_root: bytes | None = None
+        self,
+        key: str,
+        message: bytes,
+        *,
+        path: KeyPath = (),
+        taproot_merkle_root: bytes | None = None,
+        tweak: bytes | None = None,
     ) -> bytes:
         """BIP340 signature (64 bytes) of a 32-byte message.
 
         ``taproot_merkle_root``: None signs with the key as it is, ``b""`` with the tweak of an
         output that has no scripts (BIP86), 32 bytes with the tweak of that root (BIP341).
+        ``tweak``: instead, a scalar (32 bytes) to add to the key, as the outputs of silent payments
+        are spent (BIP352).
         """
 
     async def sign_many(self, requests: Sequence[SignRequest]) -> tuple[bytes, ...]:
@@ -43,6 +51,11 @@ class Signer(Protocol):
 
     async def shared_point(self, key: str, public_key: bytes, *, path: KeyPath = ()) -> bytes:
         """The public key times the private key (33 bytes): ECDH without a hash."""
+
+    async def shared_points(
+        self, key: str, public_keys: Sequence[bytes], *, path: KeyPath = ()
+    ) -> tuple[bytes, ...]:
+        """Many such points, in order; all or none. One audit entry counts up to 1024 of them."""
 
     async def musig2_nonce(
         self, key: str, *, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None

@@ -59,10 +59,16 @@ class RemoteSigner:
         return (await self.sign_many([SignRequest(key, digest, "ecdsa-secp256k1", path)]))[0]
 
     async def sign_schnorr(
-        self, key: str, message: bytes, *, path: KeyPath = (), taproot_merkle_root: bytes | None = None
+        self,
+        key: str,
+        message: bytes,
+        *,
+        path: KeyPath = (),
+        taproot_merkle_root: bytes | None = None,
+        tweak: bytes | None = None,
     ) -> bytes:
-        """BIP340 signature (64 bytes) of a 32-byte message, tweaked as BIP341 says if wanted."""
-        request = SignRequest(key, message, "schnorr-bip340", path, taproot_merkle_root)
+        """BIP340 signature (64 bytes) of a 32-byte message, tweaked as BIP341 or BIP352 says if wanted."""
+        request = SignRequest(key, message, "schnorr-bip340", path, taproot_merkle_root, tweak=tweak)
         return (await self.sign_many([request]))[0]
 
     async def sign_many(self, requests: Sequence[SignRequest]) -> tuple[bytes, ...]:
@@ -77,6 +83,16 @@ class RemoteSigner:
     async def shared_point(self, key: str, public_key: bytes, *, path: KeyPath = ()) -> bytes:
         """The public key times the private key (33 bytes)."""
         return bytes(await self._client.ask([key], "shared_point", key, public_key, check_path(path)))
+
+    async def shared_points(
+        self, key: str, public_keys: Sequence[bytes], *, path: KeyPath = ()
+    ) -> tuple[bytes, ...]:
+        """Many such points, in order, in calls of up to 1024; all or none."""
+        points: list[bytes] = []
+        for start in range(0, len(public_keys), BATCH):
+            batch = tuple(public_keys[start : start + BATCH])
+            points.extend(await self._client.ask([key], "shared_points", key, batch, check_path(path)))
+        return tuple(points)
 
     async def musig2_nonce(
         self, key: str, *, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None

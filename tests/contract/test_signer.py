@@ -15,7 +15,7 @@ from anya_actors.adapters.memory.keyring import MemoryKeyring
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.script import hash160
 from anya_actors.domain.hsm.errors import NonceLostError, UnknownKeyError
-from anya_actors.domain.keys.curve import Point, tagged_scalar
+from anya_actors.domain.keys.curve import ORDER, Point, tagged_scalar
 from anya_actors.domain.keys.musig2 import Session, aggregate, aggregate_nonces
 from anya_actors.domain.keys.musig2_signing import NonceReusedError
 from anya_actors.domain.keys.operations import HARDENED, MusigRound, SignRequest
@@ -144,6 +144,44 @@ async def test_two_signers_find_the_same_point_between_their_keys(desk: Desk) ->
     first = await desk.signer.shared_point("w", await desk.signer.public_key("w", path=theirs), path=ours)
     second = await desk.signer.shared_point("w", await desk.signer.public_key("w", path=ours), path=theirs)
     assert first == second
+
+
+async def test_many_points_are_those_of_single_calls(desk: Desk) -> None:
+    await desk.make("w", "bip32")
+    ours = (*ACCOUNT, 1, 0)
+    others = [Point.of_scalar(number).serialize() for number in range(1, 1101)]
+    points = await desk.signer.shared_points("w", others, path=ours)
+    assert points[0] == await desk.signer.public_key("w", path=ours)
+    assert len(points) == 1100
+    for at in (1, 1023, 1024, 1099):
+        assert points[at] == await desk.signer.shared_point("w", others[at], path=ours)
+    assert await desk.signer.shared_points("w", [], path=ours) == ()
+    with pytest.raises(InvalidInputError, match="not a point"):
+        await desk.signer.shared_points("w", [others[0], bytes(33)], path=ours)
+    with pytest.raises(UnknownKeyError, match="nix"):
+        await desk.signer.shared_points("nix", others[:1], path=ours)
+
+
+async def test_a_scalar_added_to_the_key_signs_for_the_sum(desk: Desk) -> None:
+    await desk.make("w", "bip32")
+    for number in range(4):  # both parities of the key and of the sum
+        path = (*ACCOUNT, 0, number)
+        output = Point.parse(await desk.signer.public_key("w", path=path)).plus(number + 5)
+        assert output is not None
+        tweak = (number + 5).to_bytes(32, "big")
+        signature = await desk.signer.sign_schnorr("w", DIGEST, path=path, tweak=tweak)
+        KEYS.verify("secp256k1", output.x, DIGEST, signature, "schnorr-bip340")
+
+
+async def test_a_tweak_is_a_scalar_and_of_schnorr_alone(desk: Desk) -> None:
+    await desk.make("w", "bip32")
+    for bad in (b"", bytes(31), bytes(33), ORDER.to_bytes(32, "big"), b"\xff" * 32):
+        with pytest.raises(InvalidInputError, match="below the group order"):
+            await desk.signer.sign_schnorr("w", DIGEST, tweak=bad)
+    with pytest.raises(InvalidInputError, match="not both"):
+        await desk.signer.sign_schnorr("w", DIGEST, taproot_merkle_root=b"", tweak=bytes(32))
+    with pytest.raises(InvalidInputError, match="BIP340"):
+        await desk.signer.sign_many([SignRequest("w", DIGEST, "ecdsa-secp256k1", tweak=bytes(32))])
 
 
 async def test_what_no_key_can_do_is_refused(desk: Desk) -> None:

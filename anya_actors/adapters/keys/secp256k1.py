@@ -93,6 +93,19 @@ class Secp256k1SigningKey:
             add_to_secret(tweaked, tagged_scalar("TapTweak", self._public_key[1:] + merkle_root))
             return self._sign_schnorr(tweaked, message)
 
+    def sign_tweaked(self, message: bytes, tweak: bytes) -> bytes:
+        """BIP340 by the key plus a scalar, with no other tweak on top (BIP352)."""
+        check_message("schnorr-bip340", message)
+        scalar = int.from_bytes(tweak, "big")
+        if len(tweak) != 32 or scalar >= ORDER:
+            raise InvalidInputError("tweak", "it is a scalar of 32 bytes, below the group order")
+        with Secret(bytearray(self._private().buffer)) as tweaked:
+            try:
+                add_to_secret(tweaked, scalar)
+            except CurveError:
+                raise InvalidInputError("tweak", "the key and it add up to zero") from None
+            return self._sign_schnorr(tweaked, message)
+
     def shared_point(self, public_key: bytes) -> bytes:
         """The public key times this private key, SEC1 compressed: ECDH without a hash."""
         return shared_point(Point.parse(public_key), self._private()).serialize()

@@ -60,9 +60,15 @@ class MemoryKeyring:
         return (await self.sign_many([SignRequest(key, digest, "ecdsa-secp256k1", path)]))[0]
 
     async def sign_schnorr(
-        self, key: str, message: bytes, *, path: KeyPath = (), taproot_merkle_root: bytes | None = None
+        self,
+        key: str,
+        message: bytes,
+        *,
+        path: KeyPath = (),
+        taproot_merkle_root: bytes | None = None,
+        tweak: bytes | None = None,
     ) -> bytes:
-        request = SignRequest(key, message, "schnorr-bip340", path, taproot_merkle_root)
+        request = SignRequest(key, message, "schnorr-bip340", path, taproot_merkle_root, tweak=tweak)
         return (await self.sign_many([request]))[0]
 
     async def sign_many(self, requests: Sequence[SignRequest]) -> tuple[bytes, ...]:
@@ -79,6 +85,15 @@ class MemoryKeyring:
         await self._reach()
         with self._at(key, path) as private:
             return private.shared_point(public_key)
+
+    async def shared_points(
+        self, key: str, public_keys: Sequence[bytes], *, path: KeyPath = ()
+    ) -> tuple[bytes, ...]:
+        await self._reach()
+        if self.refuse:
+            raise OperationRefusedError(key, "derive")
+        with self._at(key, path) as private:
+            return tuple([private.shared_point(public_key) for public_key in public_keys])
 
     async def musig2_nonce(
         self, key: str, *, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None

@@ -20,7 +20,8 @@ class SignRequest(msgspec.Struct, frozen=True, tag=True):
     """A signature by ``key``, of a 32-byte digest or of a message, as ``algorithm`` wants it.
 
     ``path`` derives from a BIP32 key. ``taproot_merkle_root`` tweaks the key as BIP341 says before
-    a BIP340 signature: empty for an output without scripts (BIP86), None for no tweak.
+    a BIP340 signature: empty for an output without scripts (BIP86), None for no tweak. ``tweak`` is
+    a scalar (32 bytes, big-endian) that is added to the key instead, as BIP352's outputs want it.
     """
 
     key: str
@@ -29,6 +30,7 @@ class SignRequest(msgspec.Struct, frozen=True, tag=True):
     path: KeyPath = ()
     taproot_merkle_root: bytes | None = None
     version: int = 0
+    tweak: bytes | None = None
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, tag=True):

@@ -95,7 +95,7 @@ def _sign(facts: ParcelKey, private: PrivateKey, request: SignRequest) -> bytes:
     if _is(KeyTree, private):
         with cast(KeyTree, private).at(request.path) as key:
             return sign_by(key, request)
-    if request.path or request.taproot_merkle_root is not None:
+    if request.path or request.taproot_merkle_root is not None or request.tweak is not None:
         raise InvalidInputError("path", f"a {facts.key_type} key has no children and no tweaks")
     return _as(SigningKey, facts, private).sign(request.message, request.algorithm)
 

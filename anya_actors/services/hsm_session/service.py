@@ -217,6 +217,18 @@ class HsmSessionService:
             with _tree(held).at(path) as private:
                 return private.shared_point(public_key)
 
+    async def shared_points(
+        self, key: str, public_keys: tuple[bytes, ...], path: KeyPath = ()
+    ) -> tuple[bytes, ...]:
+        """Up to 1024 public keys times the key at ``path``; all or none. One audit entry counts them."""
+        record = OperationRecord("derive", key, algorithm="ecdh-secp256k1", count=len(public_keys))
+        async with self._audited(record):
+            if not 1 <= len(public_keys) <= MAX_BATCH:
+                raise InvalidInputError("public_keys", f"send 1 to {MAX_BATCH}")
+            held = await self._permitted(key, "derive", path)
+            with _tree(held).at(path) as private:
+                return tuple([private.shared_point(public_key) for public_key in public_keys])
+
     async def musig2_nonce(
         self, key: str, path: KeyPath = (), aggregate_key: bytes = b"", message: bytes | None = None
     ) -> bytes:

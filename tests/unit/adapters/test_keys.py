@@ -105,6 +105,13 @@ def test_bip340_vector_1_is_signed_and_verified() -> None:
     KEYS.verify("secp256k1", key.public_key, message, expected, "schnorr-bip340")
 
 
+def test_a_tweak_that_cancels_the_key_is_refused() -> None:
+    key = Secp256k1SigningKey(Secret(bytes(31) + b"\x05"), None)
+    with pytest.raises(InvalidInputError, match="zero"):
+        key.sign_tweaked(bytes(32), (ORDER - 5).to_bytes(32, "big"))
+    key.sign_tweaked(bytes(32), (ORDER - 4).to_bytes(32, "big"))
+
+
 def test_without_chance_bip340_uses_zero_auxiliary_bytes() -> None:
     # BIP340, test-vectors.csv, index 0: auxiliary randomness of 32 zero bytes.
     keys = LibraryKeyAlgorithms(SystemRandomness(), deterministic=True)

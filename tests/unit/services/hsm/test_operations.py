@@ -18,6 +18,7 @@ from anya_actors.domain.keys.algorithms import (
     InvalidCiphertextError,
     InvalidSignatureError,
 )
+from anya_actors.domain.keys.curve import Point
 from anya_actors.domain.keys.operations import (
     AgreeRequest,
     Answer,
@@ -135,6 +136,17 @@ async def test_bytes_are_derived_as_the_libraries_do(bench: LocalHsm, hsm: HsmSe
     ):
         with pytest.raises(InvalidInputError):
             await do(bench, session, wrong)
+
+
+async def test_many_shared_points_are_one_entry_of_the_audit_log(bench: LocalHsm, hsm: HsmService) -> None:
+    session = await opened(hsm, "bip32", "secp256k1")
+    point = Point.of_scalar(7).serialize()
+    await bench.actors.call(session.actor, "shared_points", "bip32", (point,) * 1024, (352, 1))
+    (told,) = (await hsm.audit())[-1:]
+    assert (told.operation, told.key, told.count) == ("derive", "bip32", 1024)
+    for many in (0, 1025):
+        with pytest.raises(InvalidInputError, match="1 to 1024"):
+            await bench.actors.call(session.actor, "shared_points", "secp256k1", (point,) * many)
 
 
 async def test_a_mixed_batch_is_done_whole_and_counted_by_key_and_algorithm(
