@@ -12,7 +12,7 @@ from typing import Protocol
 
 from anya_actors.domain.bitcoin.block import Block, BlockHeader
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
-from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput
 from anya_actors.domain.machine import AnyaError, UnavailableError
 
 
@@ -261,6 +261,13 @@ class BitcoinRpc(Protocol):
 
     async def block(self, block_hash: BlockHash) -> Block:
         """A whole block, on the active chain or not; raises `BlockNotFoundError`."""
+
+    async def spent_by(self, block: Block) -> list[tuple[TxOutput, ...]]:
+        """The outputs that each transaction of the block spent, in the order of its inputs.
+
+        Of the coinbase none. Raises `BlockNotFoundError`, `NotSupportedError` where the node no
+        longer knows them.
+        """
 
     async def transaction(self, txid: Txid) -> FoundTransaction:
         """A transaction of the mempool or an indexed one; raises `TransactionNotFoundError`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from coincurve import PrivateKey
+from msgspec.structs import replace
 
 from anya_actors.adapters.bitcoin_rpc import CoreBitcoinRpc
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
@@ -17,7 +18,7 @@ from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.address import p2wpkh_address
-from anya_actors.domain.bitcoin.block import block_merkle_root
+from anya_actors.domain.bitcoin.block import Block, block_merkle_root
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
@@ -154,6 +155,21 @@ async def test_a_transaction_that_breaks_a_rule_is_rejected_with_cores_reason(
         await rpc.broadcast(transaction)
     assert reason in raised.value.reason
     assert await rpc.mempool_txids() == frozenset()
+
+
+async def test_a_block_tells_what_it_spent(rpc: BitcoinRpc) -> None:
+    await rpc.generate_to_address(102, ADDRESS)
+    first, second = await spend(rpc, 1, 1000), await spend(rpc, 2, 2000)
+    await rpc.broadcast(first)
+    await rpc.broadcast(second)
+    (block_hash,) = await rpc.generate_to_address(1, ADDRESS)
+    block = await rpc.block(block_hash)
+    reward = TxOutput(REWARD_SAT, SCRIPT)
+    assert await rpc.spent_by(block) == [(), (reward,), (reward,)]
+    assert await rpc.spent_by(await rpc.block(await rpc.block_hash(7))) == [()]
+    unknown = Block(replace(block.header, nonce=block.header.nonce ^ 1), block.transactions)
+    with pytest.raises(BlockNotFoundError):
+        await rpc.spent_by(unknown)
 
 
 async def test_a_coin_is_spent_once(rpc: BitcoinRpc) -> None:

@@ -52,6 +52,33 @@ class TxOut(msgspec.Struct):
     script: Script = msgspec.field(name="scriptPubKey")
 
 
+class Prevout(msgspec.Struct):
+    """What an input spent, within `SpendingBlock`."""
+
+    value: float
+    script: Script = msgspec.field(name="scriptPubKey")
+
+
+class SpendingInput(msgspec.Struct):
+    """An input, within `SpendingBlock`."""
+
+    txid: str = ""
+    vout: int = 0
+    prevout: Prevout | None = None
+
+
+class SpendingTransaction(msgspec.Struct):
+    """A transaction, within `SpendingBlock`."""
+
+    vin: list[SpendingInput]
+
+
+class SpendingBlock(msgspec.Struct):
+    """getblock, verbosity 3."""
+
+    tx: list[SpendingTransaction]
+
+
 class Estimate(msgspec.Struct):
     """estimatesmartfee."""
 

@@ -30,8 +30,8 @@ from anya_actors.domain.bitcoin.amount import parse_btc
 from anya_actors.domain.bitcoin.block import Block, BlockHeader, block_merkle_root, parse_block
 from anya_actors.domain.bitcoin.errors import AmountError, MalformedBlockError, MalformedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, HashError, Txid
-from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, parse_transaction_hex
-from anya_actors.domain.machine import AnyaError
+from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput, parse_transaction_hex
+from anya_actors.domain.machine import AnyaError, NotSupportedError
 from anya_actors.ports.bitcoin_rpc import (
     Acceptance,
     BlockNotFoundError,
@@ -136,6 +136,21 @@ class CoreBitcoinRpc:
             raise MalformedReplyError(self._calls.url, f"getblock: {error}") from None
         self._check(block.hash == block_hash, "a block that has not the hash asked for")
         return block
+
+    async def spent_by(self, block: Block) -> list[tuple[TxOutput, ...]]:
+        try:
+            found = await self._calls.call(answers.SpendingBlock, "getblock", str(block.hash), 3)
+        except RpcRefusedError as error:
+            raise _not_found(error, str(block.hash)) from None
+        told = [one.vin for one in found.tx]
+        have = [one.inputs for one in block.transactions]
+        self._check([*map(len, told)] == [*map(len, have)], "a block of other transactions than it has")
+        return [
+            ()
+            if transaction.is_coinbase
+            else tuple(map(self._spent_output, (one.prevout for one in transaction.inputs), inputs))
+            for transaction, inputs in zip(block.transactions, told, strict=True)
+        ]
 
     async def transaction(self, txid: Txid) -> FoundTransaction:
         try:
@@ -283,6 +298,15 @@ class CoreBitcoinRpc:
             return amount_sat_of(value)
         except AmountError as error:
             raise MalformedReplyError(self._calls.url, str(error)) from None
+
+    def _spent_output(self, outpoint: Outpoint, told: answers.SpendingInput) -> TxOutput:
+        same = outpoint == Outpoint(self._txid(told.txid), told.vout)
+        self._check(same, "a block whose inputs spend others than they do")
+        if told.prevout is None:
+            what = "reading what a block's inputs spent"
+            raise NotSupportedError(what, "the node has pruned it, or is older than Bitcoin Core 23")
+        script = self._bytes(told.prevout.script.hex)
+        return TxOutput(self._amount_sat(told.prevout.value), script)
 
     def _header(self, found: answers.Header) -> BlockHeader:
         try:

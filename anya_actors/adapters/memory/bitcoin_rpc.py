@@ -165,6 +165,12 @@ class MemoryBitcoinNode:
         await self._reach()
         return self._find(block_hash)[0]
 
+    async def spent_by(self, block: Block) -> list[tuple[TxOutput, ...]]:
+        await self._reach()
+        self._find(block.hash)
+        spent, told = self._spent[block.hash], block.transactions[1:]
+        return [(), *(tuple(spent[each.prevout].output for each in one.inputs) for one in told)]
+
     async def transaction(self, txid: Txid) -> FoundTransaction:
         await self._reach()
         if txid in self._mempool:
