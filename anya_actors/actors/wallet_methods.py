@@ -44,6 +44,10 @@ class WalletMethods(DurableActor[BitcoinService]):
         return await self.service.wallet_book.new_address(wallet, message_id, change=change)
 
     @served
+    async def silent_address(self, wallet: str, *, message_id: str) -> AddressView:
+        return await self.service.wallet_book.silent_address(wallet, message_id)
+
+    @served
     async def addresses(self, wallet: str) -> list[AddressView]:
         return await self.service.wallet_book.addresses(wallet)
 

@@ -72,6 +72,12 @@ def address(
     Remote(data_dir, config, json).post_and_show(_of(name, "addresses"), {"change": change})
 
 
+@app.command("silent-address")
+def silent_address(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """The silent payment address of the wallet, which may be published (BIP352)."""
+    Remote(data_dir, config, json).post_and_show(_of(name, "silent-address"), {})
+
+
 @app.command()
 def addresses(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
     """Every address given out or paid."""

@@ -43,7 +43,7 @@ class PaymentInput(msgspec.Struct, frozen=True):
 
     ``script_pubkey`` is empty for the P2WPKH of ``public_key``. In a wallet of descriptors,
     ``branch`` and ``place`` say which script of which descriptor it is; ``redeem_script`` is what a
-    P2SH output hides.
+    P2SH output hides. ``tweak`` is that of a coin of a silent payment.
     """
 
     txid: bytes
@@ -55,6 +55,7 @@ class PaymentInput(msgspec.Struct, frozen=True):
     branch: int = -1
     place: int = -1
     redeem_script: bytes = b""
+    tweak: bytes = b""
 
     @property
     def outpoint(self) -> tuple[bytes, int]:

@@ -63,6 +63,14 @@ def spends_of(wallet: Wallet, transaction: Transaction, inputs: Sequence[Payment
 def _spend(
     wallet: Wallet, transaction: Transaction, index: int, one: PaymentInput, spent: Sequence[TxOutput]
 ) -> Spend:
+    if one.tweak:
+        if wallet.silent is None:
+            raise NotSupportedError("signing for a silent payment", "the wallet receives none")
+        digest = taproot_key_path_sighash(transaction, index, spent)
+        # BIP352: the output's key is the spend key and the tweak, with no taproot tweak on top.
+        path = wallet.silent.spend_path
+        request = SignRequest(one.key, digest, "schnorr-bip340", path, tweak=one.tweak)
+        return Spend(request, one.public_key, one.script_pubkey[2:])
     if wallet.account is None or one.branch < 0:
         return Spend(
             SignRequest(one.key, _p2wpkh_digest(transaction, index, one), "ecdsa-secp256k1"), one.public_key

@@ -11,7 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
-from anya_actors.domain.bitcoin import generation, payment, subscriptions, wallet, wallet_blocks, wallet_views
+from anya_actors.domain.bitcoin import (
+    generation,
+    payment,
+    silent_receiving,
+    subscriptions,
+    wallet,
+    wallet_blocks,
+    wallet_views,
+)
 from anya_actors.domain.bitcoin.chain_follower import (
     ChainConnected,
     ChainDisconnected,
@@ -65,6 +73,7 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (Nothing, wallet.WalletCreated): lambda _, event: wallet.create(event),
     (Wallet, wallet.AddressAdded): wallet.add_address,
     (Wallet, wallet.LabelsSet): wallet.set_labels,
+    (Wallet, silent_receiving.SilentReceivingBegun): silent_receiving.begin,
     (Wallet, wallet.WalletRescanned): wallet_blocks.rescan,
     (Wallet, wallet.PaymentRequested): wallet.request_payment,
     (Wallet, wallet.ReplacementRequested): wallet.request_replacement,
@@ -110,6 +119,8 @@ def answer(state: BitcoinState, event: Event) -> BitcoinAnswer:
             return wallet_views.view_of(state)
         case Wallet(), wallet.AddressAdded():
             return wallet_views.address_view_of(state, event)
+        case Wallet(), silent_receiving.SilentReceivingBegun():
+            return silent_receiving.address_view(state)
         case Wallet(), wallet.PaymentRequested():
             return payment.view_of(event.payment, state.cursor.height)
         case Watchlist(), subscriptions.SubscriptionAdded():

@@ -78,6 +78,8 @@ def _receivers(wallet: Wallet, recipients: Sequence[Recipient]) -> list[SilentAd
 
 
 def _path(wallet: Wallet, spent: PaymentInput) -> KeyPath:
+    if spent.tweak and wallet.silent is not None:
+        return wallet.silent.spend_path
     if wallet.account is None or spent.branch < 0:
         return ()
     plan = branch_of(wallet.account.descriptor(spent.branch), Network(wallet.network)).plan(spent.place)
@@ -107,12 +109,14 @@ def _share(wallet: Wallet, spent: PaymentInput, scan_key: bytes, product: bytes)
     if not _is_taproot(spent):
         return share_of_input(share)
     # The holder multiplied by the internal key; the output's private key is that one with an even y,
-    # plus the tweak, which is public (BIP341).
+    # plus the tweak, which is public (BIP341). Of a silent payment it is the spend key as it is, plus
+    # the payment's tweak (BIP352).
     internal = Point.parse(spent.public_key)
-    even = share if internal.has_even_y else share.negate()
-    t = int.from_bytes(tweak(internal.x, _root(wallet, spent)), "big")
-    tweaked = sum_points([even, Point.parse(scan_key).times(t)])
-    output_key = Point.from_x(internal.x).plus(t)
+    t = int.from_bytes(spent.tweak or tweak(internal.x, _root(wallet, spent)), "big")
+    if not spent.tweak and not internal.has_even_y:
+        internal, share = internal.negate(), share.negate()
+    tweaked = sum_points([share, Point.parse(scan_key).times(t)])
+    output_key = internal.plus(t)
     if tweaked is None or output_key is None:
         raise SilentPaymentError("the inputs", "an output key is infinity")
     return share_of_input(tweaked, output_key)

@@ -31,6 +31,7 @@ from anya_actors.domain.bitcoin.payment import (
 )
 from anya_actors.domain.bitcoin.payment_steps import step as step_payment
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
+from anya_actors.domain.bitcoin.silent_keys import SilentKeys
 from anya_actors.domain.bitcoin.transaction import Outpoint, parse_outpoint, parse_transaction
 from anya_actors.domain.machine import AnyaError, Event, IllegalTransitionError, InvalidInputError, Step
 
@@ -100,7 +101,8 @@ UNCONFIRMED: Final = -1
 class WalletCoin(msgspec.Struct, frozen=True):
     """An output to one of the wallet's scripts in a block. ``txid`` in wire order.
 
-    ``branch`` and ``place`` say where its script stands in the account, -1 outside of it.
+    ``branch`` and ``place`` say where its script stands in the account, -1 outside of it. ``tweak``
+    (32 bytes) is what a silent payment adds to the spend key, empty for other coins.
 
     ``spent_height`` and ``spent_by`` tell of the block and transaction that spent it.
     """
@@ -115,6 +117,7 @@ class WalletCoin(msgspec.Struct, frozen=True):
     spent_by: bytes = b""
     branch: int = -1
     place: int = -1
+    tweak: bytes = b""
 
     @property
     def outpoint(self) -> tuple[bytes, int]:
@@ -150,7 +153,8 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
     """One wallet. ``follow_count`` numbers the changes that the follower made.
 
     ``keys`` are those of wallets made before there were accounts, one key for each address. Up to
-    the block ``told_height`` events have been published; a rescan repeats none of them.
+    the block ``told_height`` events have been published; a rescan repeats none of them. With
+    ``silent`` keys it looks for silent payments too.
     """
 
     name: str
@@ -166,6 +170,7 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
     labels: tuple[Label, ...] = ()
     birth_height: int = -1
     told_height: int = -1
+    silent: SilentKeys | None = None
 
     def payment(self, payment_id: str) -> Payment:
         """The payment of this id; raises `UnknownPaymentError`."""

@@ -6,7 +6,7 @@ remembers the blocks, so disconnecting a block needs no record of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -29,6 +29,7 @@ from anya_actors.domain.bitcoin.payment import (
     PaymentUnconfirmed,
     Phase,
 )
+from anya_actors.domain.bitcoin.silent_receiving import SilentFinder
 from anya_actors.domain.bitcoin.transaction import Transaction
 from anya_actors.domain.bitcoin.wallet import (
     PendingTransaction,
@@ -54,6 +55,7 @@ class ReceivedOutput(msgspec.Struct, frozen=True):
     script_pubkey: bytes
     branch: int = -1
     place: int = -1
+    tweak: bytes = b""
 
 
 class WalletTransaction(msgspec.Struct, frozen=True):
@@ -101,10 +103,14 @@ class TransactionsVanished(Event, frozen=True):
 
 
 class Scanner:
-    """Picks out of transactions what concerns one wallet as it stands now."""
+    """Picks out of transactions what concerns one wallet as it stands now.
 
-    def __init__(self, wallet: Wallet) -> None:
+    ``shared`` is what its `SilentFinder` needs of the transactions that may pay it silently.
+    """
+
+    def __init__(self, wallet: Wallet, shared: Mapping[bytes, bytes] | None = None) -> None:
         self._finder = ScriptFinder(wallet)
+        self._silent = SilentFinder(wallet, shared or {})
         self._coins = {coin.outpoint for coin in wallet.coins}
 
     def scan(self, transaction: Transaction) -> WalletTransaction | None:
@@ -122,10 +128,14 @@ class Scanner:
         return WalletTransaction(txid, received, spends, transaction.is_coinbase)
 
     def _received(self, transaction: Transaction) -> Iterator[ReceivedOutput]:
+        tweaks = self._silent.find(transaction)
         for index, output in enumerate(transaction.outputs):
-            found = self._finder.find(output.script_pubkey)
+            amount_sat, script = output.amount_sat, output.script_pubkey
+            found = self._finder.find(script)
             if found is not None:
-                yield ReceivedOutput(index, output.amount_sat, output.script_pubkey, *found)
+                yield ReceivedOutput(index, amount_sat, script, *found)
+            elif script in tweaks:
+                yield ReceivedOutput(index, amount_sat, script, tweak=tweaks[script])
 
     def scan_block(self, block: Block, height: int) -> WalletBlock:
         found = (self.scan(transaction) for transaction in block.transactions)
@@ -204,6 +214,7 @@ class _Change:
                     transaction.coinbase,
                     branch=output.branch,
                     place=output.place,
+                    tweak=output.tweak,
                 )
                 self._coins[coin.outpoint] = coin
                 self._reach(output)

@@ -59,6 +59,8 @@ def funded_psbt(
 
     ``parents`` are the whole transactions, by txid, that inputs without a witness spend.
     """
+    if any(one.tweak for one in plan.inputs):
+        raise NotSupportedError("coins of silent payments in a PSBT", "name other coins, or pay by send")
     outputs = [TxOutput(one.amount_sat, one.script_pubkey) for one in plan.recipients]
     if plan.needs_change:
         if change is None:

@@ -14,6 +14,7 @@ from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, Wallet, Wal
 from anya_actors.domain.machine import NotSupportedError
 
 NO_PLACE = (-1, -1)
+_KEY_PATH_INPUT_WEIGHT = 4 * 41 + 1 + 1 + 64  # outpoint, empty script, sequence; one signature (BIP341)
 
 
 @lru_cache(maxsize=65536)
@@ -64,22 +65,26 @@ def change_form(wallet: Wallet) -> tuple[bytes, int]:
 
 def input_weight(wallet: Wallet, coin: WalletCoin) -> int:
     """The greatest weight of the input that spends the coin."""
-    return _weight(wallet, coin.branch)
+    return _weight(wallet, coin)
 
 
 def weight_of_input(wallet: Wallet, spent: PaymentInput) -> int:
     """The greatest weight of this input."""
-    return _weight(wallet, spent.branch)
+    return _weight(wallet, spent)
 
 
-def _weight(wallet: Wallet, branch: int) -> int:
-    if wallet.account is None or branch < 0:
+def _weight(wallet: Wallet, one: WalletCoin | PaymentInput) -> int:
+    if one.tweak:
+        return _KEY_PATH_INPUT_WEIGHT
+    if wallet.account is None or one.branch < 0:
         return P2WPKH_INPUT_WEIGHT
-    return branch_of(wallet.account.descriptor(branch), Network(wallet.network)).input_weight
+    return branch_of(wallet.account.descriptor(one.branch), Network(wallet.network)).input_weight
 
 
 def payment_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
     """The coin with the key that spends it; raises `CoinNotSpendableError` for a foreign coin."""
+    if coin.tweak:
+        return _silent_input(wallet, coin)
     if wallet.account is None or coin.branch < 0:
         for key in wallet.keys:
             if key_script(key.public_key) == coin.script_pubkey:
@@ -97,6 +102,20 @@ def payment_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
         coin.branch,
         coin.place,
         plan.redeem_script or b"",
+    )
+
+
+def _silent_input(wallet: Wallet, coin: WalletCoin) -> PaymentInput:
+    if wallet.account is None or wallet.silent is None:
+        raise CoinNotSpendableError(coin.name)
+    return PaymentInput(
+        coin.txid,
+        coin.index,
+        coin.amount_sat,
+        wallet.account.key,
+        wallet.silent.spend_key,
+        coin.script_pubkey,
+        tweak=coin.tweak,
     )
 
 

@@ -115,6 +115,18 @@ async def new_address(caller: Writer, wallet: WalletName, body: NewAddress) -> R
     return caller.answer(await caller.write(BITCOIN, "new_address", wallet, body.change), 201)
 
 
+@router.post(
+    "/wallets/{wallet}/silent-address", status_code=201, responses=shows(AddressView, "The address.", 201)
+)
+async def silent_address(caller: Writer, wallet: WalletName) -> Response:
+    """The wallet's silent payment address (BIP352), always the same one.
+
+    From the first time on, the wallet looks for what it is paid. What was paid before, by those who
+    knew the address from elsewhere, a rescan finds.
+    """
+    return caller.answer(await caller.write(BITCOIN, "silent_address", wallet), 201)
+
+
 @router.get("/wallets/{wallet}/balance", responses=shows(BalanceView, "The balance."))
 async def balance(caller: Reader, wallet: WalletName) -> Response:
     """What the wallet has, in satoshis."""

@@ -42,6 +42,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.state_store import FencedError
 from anya_actors.services.bitcoin.ledger import CHAIN_KEY, SUBSCRIPTIONS_KEY, Ledger, wallet_key
 from anya_actors.services.bitcoin.settings import BitcoinSettings
+from anya_actors.services.bitcoin.silent_scanning import ScanHeldUpError, SilentScanner
 from anya_actors.services.bitcoin.tracks import ChainTrack, SubscriptionsTrack, Track, WalletTrack, cursor_at
 
 BATCH_BLOCKS: Final = 64
@@ -69,9 +70,17 @@ class WrongChainError(AnyaError):
 class Follower:
     """Brings wallets up to the node's tip, in a loop and on demand."""
 
-    def __init__(self, ledger: Ledger, rpc: BitcoinRpc, clock: Clock, settings: BitcoinSettings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        rpc: BitcoinRpc,
+        silent: SilentScanner,
+        clock: Clock,
+        settings: BitcoinSettings,
+    ) -> None:
         self._ledger = ledger
         self._rpc = rpc
+        self._silent = silent
         self._clock = clock
         self._settings = settings
         self._turn = asyncio.Lock()
@@ -162,7 +171,7 @@ class Follower:
                 await self._watch_mempool(names, info)
 
     async def _tracks(self, names: list[str]) -> list[Track]:
-        tracks: list[Track] = [WalletTrack(self._ledger, name) for name in names]
+        tracks: list[Track] = [WalletTrack(self._ledger, self._silent, name) for name in names]
         if await self._ledger.watchlist() is not None:
             tracks.append(SubscriptionsTrack(self._ledger))
         return [*tracks, ChainTrack(self._ledger)]
@@ -170,13 +179,20 @@ class Follower:
     async def _follow_track(self, track: Track, info: ChainInfo) -> None:
         # One wallet that cannot follow must not keep the others from it.
         try:
+            trouble = await self._sync_or_start_over(track, info)
+        except ScanHeldUpError as error:
+            trouble = error
+        self._trouble(track.key, trouble)
+
+    async def _sync_or_start_over(self, track: Track, info: ChainInfo) -> AnyaError | None:
+        """What keeps the track from following, if anything does."""
+        try:
             await self._sync(track, info)
         except ReorgTooDeepError as error:
             # A node that has still to read its blocks has not left ours: it is waited for.
             if info.initial_block_download or not await self._start_over(track, info):
-                self._trouble(track.key, error)
-                return
-        self._trouble(track.key, None)
+                return error
+        return None
 
     async def _start_over(self, track: Track, info: ChainInfo) -> bool:
         """Follow again from where the track was born; whether it can."""

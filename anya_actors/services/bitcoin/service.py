@@ -49,6 +49,7 @@ from anya_actors.services.bitcoin.payments import Payments, SendTerms
 from anya_actors.services.bitcoin.performer import Performer
 from anya_actors.services.bitcoin.psbts import Psbts
 from anya_actors.services.bitcoin.settings import BitcoinSettings
+from anya_actors.services.bitcoin.silent_scanning import SilentScanner
 from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
 from anya_actors.services.bitcoin.wallets import WalletOrder, Wallets
@@ -88,7 +89,8 @@ class BitcoinService:
         self._ledger = Ledger(self._engine)
         network = self._settings.network
         self._keys = WalletKeys(actors, signer, owner=store.actor, network=network)
-        self._follower = Follower(self._ledger, rpc, clock, self._settings)
+        silent = SilentScanner(rpc, signer)
+        self._follower = Follower(self._ledger, rpc, silent, clock, self._settings)
         self._performer = Performer(self._ledger, rpc, signer, self._follower)
         self.wallet_book = Wallets(self._ledger, rpc, self._keys, self._follower, clock, self._settings)
         self._payments = Payments(

@@ -24,6 +24,7 @@ from anya_actors.domain.bitcoin.wallet_blocks import BlocksConnected, BlocksDisc
 from anya_actors.domain.machine import Event
 from anya_actors.ports.bitcoin_rpc import BitcoinRpc
 from anya_actors.services.bitcoin.ledger import CHAIN_KEY, SUBSCRIPTIONS_KEY, Ledger, wallet_key
+from anya_actors.services.bitcoin.silent_scanning import SilentScanner
 
 
 class Track(Protocol):
@@ -107,8 +108,9 @@ class SubscriptionsTrack:
 class WalletTrack:
     """Keeps one wallet's coins and payments as the chain has them."""
 
-    def __init__(self, ledger: Ledger, name: str) -> None:
+    def __init__(self, ledger: Ledger, silent: SilentScanner, name: str) -> None:
         self._ledger = ledger
+        self._silent = silent
         self._name = name
         self.key = wallet_key(name)
 
@@ -117,7 +119,7 @@ class WalletTrack:
         # someone a moment ago may already be paid in these blocks.
         async with self._ledger.locks(self.key):
             wallet = await self._ledger.wallet(self._name)
-            scanner = Scanner(wallet)
+            scanner = Scanner(wallet, await self._silent.shared(wallet, blocks))
             scanned = tuple(
                 scanner.scan_block(block, height)
                 for height, block in enumerate(blocks, wallet.cursor.height + 1)

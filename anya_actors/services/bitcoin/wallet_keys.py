@@ -6,8 +6,9 @@ from typing import Final
 
 from anya_actors.domain.bitcoin.account import Account, AddressKind, account_path, single_key_account
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.silent_keys import SilentKeys, silent_paths
 from anya_actors.domain.bitcoin.wallet import WalletKey
-from anya_actors.domain.hsm.errors import KeyExistsError
+from anya_actors.domain.hsm.errors import KeyExistsError, OperationRefusedError
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.key_origin import KeyOrigin
 from anya_actors.domain.keys.operations import KeyPath
@@ -49,6 +50,21 @@ class WalletKeys:
         testnet = self._network is not Network.MAINNET
         xpub = await self._signer.extended_public_key(key, path, testnet=testnet)
         return KeyOrigin(await self._signer.fingerprint(key), path), xpub
+
+    async def silent(self, key: str, account: int) -> SilentKeys:
+        """The keys by which an account of a BIP32 key of ours receives silent payments.
+
+        Raises `OperationRefusedError` if its policy forbids one of their paths, or to derive or sign.
+        """
+        view: KeyView = await self._actors.call(HSM, "key", key)
+        if "sign" not in view.operations:
+            raise OperationRefusedError(key, "sign")
+        scan_path, spend_path = silent_paths(self._network, account)
+        spend_key = await self._signer.public_key(key, path=spend_path)
+        scan_key = await self._signer.public_key(key, path=scan_path)
+        # What scanning will ask for at every block is asked for once before the address is given out.
+        await self._signer.shared_points(key, [spend_key], path=scan_path)
+        return SilentKeys(scan_path, scan_key, spend_path, spend_key)
 
     async def fingerprint(self, key: str) -> bytes:
         """The fingerprint of a BIP32 key that this actor may use; raises `UnknownKeyError`."""

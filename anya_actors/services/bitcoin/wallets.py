@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from anya_actors.domain.bitcoin import wallet_views
+from anya_actors.domain.bitcoin import silent_receiving, wallet_views
 from anya_actors.domain.bitcoin.account import (
     CHANGE,
     GAP_LIMIT,
@@ -160,6 +160,23 @@ class Wallets:
                 return answered
             before = await self._ledger.wallet(wallet)
             event = await self._next_address(before, CHANGE if change else RECEIVE)
+            answer = await self._ledger.engine.handle(
+                key, event, message_id=call_id(message_id), request=request
+            )
+        return expect(answer, AddressView)
+
+    async def silent_address(self, wallet: str, message_id: str) -> AddressView:
+        """The wallet's silent payment address (BIP352); from the first time on, what it is paid is found.
+
+        Raises `NotSupportedError`, and `OperationRefusedError` if its key's policy forbids it.
+        """
+        key, request = wallet_key(check_wallet_name(wallet)), ("silent_address", wallet)
+        async with self._ledger.locks(key):
+            before = await self._ledger.wallet(wallet)
+            if before.silent is not None:
+                return silent_receiving.address_view(before)
+            keys = await self._keys.silent(*silent_receiving.silent_account(before))
+            event = silent_receiving.SilentReceivingBegun(keys)
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
             )

@@ -76,6 +76,25 @@ async def test_a_wallet_pays_is_bumped_and_shows_its_coins(chain: Chain) -> None
     assert again["code"] == "not-replaceable"
 
 
+async def test_the_silent_payment_address_is_the_same_every_time_and_is_paid(chain: Chain) -> None:
+    made = await chain.post("/wallets/main/silent-address", {}, 201)
+    assert made["address"].startswith("sprt1q")
+    assert (made["path"], made["key"]) == ("m/352h/1h/0h/0h/0", "wallet.main")
+    assert await chain.post("/wallets/main/silent-address", {}, 201) == made
+    recipients = [{"address": made["address"], "amount_sat": 1_000_000}]
+    await chain.post("/wallets/main/payments", {"recipients": recipients, "feerate_sat_per_vb": 2}, 201)
+    await chain.service.settled("main")
+    await chain.mine()
+    coins = (await chain.get("/wallets/main/coins"))["items"]
+    assert 1_000_000 in [coin["amount_sat"] for coin in coins]
+    wallet = await chain.get("/wallets/main")
+    watching = {"name": "watching", "descriptor": wallet["account"]["receive"]}
+    await chain.post("/wallets", watching, 201)
+    refused = await chain.post("/wallets/watching/silent-address", {}, 501)
+    assert refused["code"] == "not-supported"
+    assert (await chain.post("/wallets/none/silent-address", {}, 404))["code"] == "unknown-wallet"
+
+
 async def test_a_psbt_goes_its_rounds(chain: Chain) -> None:
     body = {
         "recipients": [{"address": PAYEE, "amount_sat": 1_000_000}],

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.domain.bitcoin.account import AddressKind, account_path
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.silent_address import SilentAddress
+from anya_actors.domain.hsm.errors import OperationRefusedError
+from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.keys.curve import Point
+from anya_actors.domain.keys.operations import HARDENED
 from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
 from anya_actors.testing.local_hsm import LocalHsm
 
@@ -79,3 +83,40 @@ async def test_two_keys_of_the_hsm_sign_as_one(world: Any, sealed: BitcoinServic
     await sealed.psbts.send(signed.psbt, None)
     world.node.mine(1)
     assert world.node.outputs_to(world.script(world.payee)) == [1_000_000]
+
+
+async def test_a_silent_payment_is_found_and_spent_by_the_keys_of_the_hsm(
+    world: Any, sealed: BitcoinService
+) -> None:
+    view = await sealed.create_wallet("main", WalletOrder(kind="tr"), message_id="w")
+    await fund(world, sealed, view.address)
+    await sealed.create_wallet("receiver", message_id="r")
+    receiver = await sealed.wallet_book.silent_address("receiver", "s")
+    to = [(receiver.address, 1_000_000), (receiver.address, 2_000_000)]
+    await sealed.pay("main", to, TERMS, message_id="m")
+    await sealed.settled("main")
+    world.node.mine(1)
+    await sealed.follow()
+    assert (await sealed.balance("receiver")).confirmed_sat == 3_000_000
+    sent = await sealed.pay("receiver", [(world.payee, 2_500_000)], TERMS, message_id="p")
+    await sealed.settled("receiver")
+    world.node.mine(1)
+    await sealed.follow()
+    assert (await sealed.payment(sent.payment_id)).phase == "confirmed"
+    assert world.node.outputs_to(world.script(world.payee)) == [2_500_000]
+
+
+async def test_a_key_bound_to_its_account_receives_no_silent_payments(
+    world: Any, sealed: BitcoinService
+) -> None:
+    account = account_path(AddressKind.WPKH, Network.REGTEST, 0)
+    for name, paths in (("bound", (account,)), ("both", (account, (352 | HARDENED, *account[1:])))):
+        arguments = (name, "bip32", "bitcoin/main", ("derive", "sign", "verify"), KeyPolicy(paths=paths))
+        await sealed._keys._actors.call("hsm/main", "create_key", *arguments, message_id=name)
+        origin, xpub = await sealed._keys.extended(name, account)
+        order = WalletOrder(descriptor=f"wpkh([{origin}]{xpub}/<0;1>/*)", key=name)
+        await sealed.create_wallet(name, order, message_id=name)
+    with pytest.raises(OperationRefusedError, match="352h/1h/0h"):
+        await sealed.wallet_book.silent_address("bound", "s")
+    assert (await sealed._ledger.wallet("bound")).silent is None
+    assert (await sealed.wallet_book.silent_address("both", "t")).path == "m/352h/1h/0h/0h/0"
