@@ -20,7 +20,7 @@ READERS = {
         "core_key_io_*.json",
     ),
     "unit/domain/bitcoin/test_transaction.py": ("bip341_wallet.json", "core_sighash.json"),
-    "unit/domain/bitcoin/test_chain_parts.py": ("core_rpc_decodescript.json",),
+    "unit/domain/bitcoin/descriptors/test_infer.py": ("core_rpc_decodescript.json",),
     "unit/domain/bitcoin/test_account_paths.py": ("bip84.json", "bip86.json"),
     "unit/domain/bitcoin/test_block_filter_vectors.py": ("bip158_testnet19.json",),
     "unit/domain/bitcoin/test_signed_message.py": ("bip322_basic.json", "bip322_generated.json"),
