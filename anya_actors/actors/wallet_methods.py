@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anya_actors.actors.shell import DurableActor, served
+from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -18,7 +19,6 @@ from anya_actors.domain.bitcoin.views import (
     SignedMessageView,
     WalletView,
 )
-from anya_actors.domain.bitcoin.wallet import Label
 from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
 
 

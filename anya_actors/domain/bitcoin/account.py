@@ -19,11 +19,11 @@ from anya_actors.domain.bitcoin.descriptors import Descriptor, ScriptPlan, parse
 from anya_actors.domain.bitcoin.descriptors.tree import Leaf, Tr
 from anya_actors.domain.bitcoin.descriptors.weights import satisfaction_bytes, script_bytes
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.orders import GAP_LIMIT
 from anya_actors.domain.bitcoin.wire import compact_size
 from anya_actors.domain.keys.key_origin import HARDENED, KeyPath
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 
-GAP_LIMIT: Final = 20
 MAX_GAP_LIMIT: Final = 1000
 RECEIVE: Final = 0
 CHANGE: Final = 1

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.transaction import parse_outpoint
-from anya_actors.domain.bitcoin.wallet import Label
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 
 KINDS: Final = ("tx", "addr", "pubkey", "input", "output", "xpub")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from anya_actors.domain.bitcoin.payment_instructions import PaymentInstructions
-from anya_actors.domain.bitcoin.payment_uri import PaymentUri
+if TYPE_CHECKING:  # who only shows a payee need not load what verifies one
+    from anya_actors.domain.bitcoin.payment_instructions import PaymentInstructions
+    from anya_actors.domain.bitcoin.payment_uri import PaymentUri
 
 
 class PaymentRequestView(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from anya_actors.domain.bitcoin.chain_follower import ChainCursor
 from anya_actors.domain.bitcoin.coin import COINBASE_MATURITY
 from anya_actors.domain.bitcoin.events import BitcoinPaymentRequested, BitcoinWalletCreated
 from anya_actors.domain.bitcoin.hashes import Txid
+from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.payment import (
     RESERVING,
     Payment,
@@ -134,19 +135,6 @@ class PendingTransaction(msgspec.Struct, frozen=True):
 
     txid: bytes
     received_sat: int
-
-
-class Label(msgspec.Struct, frozen=True):
-    """A line of BIP329: what ``kind`` (tx, addr, pubkey, input, output, xpub) ``ref`` is called.
-
-    ``spendable`` is of outputs: False keeps a coin from being chosen.
-    """
-
-    kind: str
-    ref: str
-    label: str = ""
-    origin: str = ""
-    spendable: bool | None = None
 
 
 class Wallet(msgspec.Struct, frozen=True, tag=True):

@@ -6,6 +6,7 @@ from anya_actors.domain.bitcoin.account import CHANGE, RECEIVE, address_at, bran
 from anya_actors.domain.bitcoin.address import encode_address, p2wpkh_address
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.views import (
     AccountView,
     AddressView,
@@ -14,7 +15,7 @@ from anya_actors.domain.bitcoin.views import (
     LabelView,
     WalletView,
 )
-from anya_actors.domain.bitcoin.wallet import AddressAdded, Label, Wallet, WalletCoin, WalletKey
+from anya_actors.domain.bitcoin.wallet import AddressAdded, Wallet, WalletCoin, WalletKey
 from anya_actors.domain.keys.key_origin import format_key_path
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from anya_actors.domain.bitcoin.orders import Label, SendTerms, WalletOrder
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -18,7 +19,6 @@ from anya_actors.domain.bitcoin.views import (
     SignedMessageView,
     WalletView,
 )
-from anya_actors.domain.bitcoin.wallet import Label
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.http.bitcoin import BITCOIN
@@ -37,7 +37,6 @@ from anya_actors.serve.schemas.wallet import (
     Rescan,
 )
 from anya_actors.serve.shapes import Paging, page_of, shows, shows_page, shows_plain
-from anya_actors.services.bitcoin import SendTerms, WalletOrder
 
 VIEWS: Final = (CoinView, LabelView, ExtendedKeyView, SignedMessageView, MessageView)
 

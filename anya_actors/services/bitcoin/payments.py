@@ -7,12 +7,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from anya_actors.domain.bitcoin import payment as payments
 from anya_actors.domain.bitcoin.child_plan import ChildOrder, NothingToSpendError, own_outputs, plan_child
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.orders import SendTerms
 from anya_actors.domain.bitcoin.payment import Payment
 from anya_actors.domain.bitcoin.payment_order import (
     DEFAULT_MAX_FEERATE_SAT_PER_VB,
@@ -55,21 +54,6 @@ class FeerateUnknownError(AnyaError):
 
     def __init__(self, network: str) -> None:
         super().__init__(network)
-
-
-class SendTerms(msgspec.Struct, frozen=True):
-    """How a payment is to be made, where it is not by default.
-
-    ``inputs`` are outpoints (``txid:index``) that must be spent, with ``only_inputs`` no others.
-    The receivers pay the fee with ``subtract_fee``; with ``send_all`` they share everything.
-    """
-
-    feerate_sat_per_vb: int | None = None
-    max_fee_sat: int | None = None
-    inputs: tuple[str, ...] = ()
-    only_inputs: bool = False
-    subtract_fee: bool = False
-    send_all: bool = False
 
 
 class Payments:

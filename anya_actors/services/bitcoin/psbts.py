@@ -8,6 +8,7 @@ from typing import Final
 from anya_actors.domain.bitcoin import musig2_psbt
 from anya_actors.domain.bitcoin.account import CHANGE
 from anya_actors.domain.bitcoin.amount import check_amount_sat
+from anya_actors.domain.bitcoin.orders import SendTerms
 from anya_actors.domain.bitcoin.payment_order import PaymentOrder, recipients_from, verify_fee
 from anya_actors.domain.bitcoin.payment_plan import PaymentPlan, plan_payment
 from anya_actors.domain.bitcoin.psbt import Psbt, PsbtStateError, parse_psbt_base64
@@ -33,7 +34,7 @@ from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.signer import Signer
 from anya_actors.services.bitcoin.follower import Follower
 from anya_actors.services.bitcoin.ledger import Ledger, call_id, wallet_key
-from anya_actors.services.bitcoin.payments import Payments, SendTerms
+from anya_actors.services.bitcoin.payments import Payments
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.wallets import Wallets
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
+from anya_actors.domain.bitcoin.orders import SendTerms, WalletOrder
 from anya_actors.domain.bitcoin.views import (
     AddressView,
     BalanceView,
@@ -45,14 +46,14 @@ from anya_actors.services.bitcoin.messages import Messages
 from anya_actors.services.bitcoin.mining import Miner
 from anya_actors.services.bitcoin.node_queries import NodeQueries
 from anya_actors.services.bitcoin.payees import Payees
-from anya_actors.services.bitcoin.payments import Payments, SendTerms
+from anya_actors.services.bitcoin.payments import Payments
 from anya_actors.services.bitcoin.performer import Performer
 from anya_actors.services.bitcoin.psbts import Psbts
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.silent_scanning import SilentScanner
 from anya_actors.services.bitcoin.subscriptions import Subscriptions
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
-from anya_actors.services.bitcoin.wallets import WalletOrder, Wallets
+from anya_actors.services.bitcoin.wallets import Wallets
 
 _HEIGHT = re.compile(r"[0-9]{1,9}", re.ASCII)
 # An owed broadcast must not sleep for long after its node has come back.

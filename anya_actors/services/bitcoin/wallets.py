@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin import silent_receiving, wallet_views
 from anya_actors.domain.bitcoin.account import (
     CHANGE,
-    GAP_LIMIT,
     RECEIVE,
     Account,
     AddressesEndError,
@@ -23,6 +21,7 @@ from anya_actors.domain.bitcoin.account import (
 from anya_actors.domain.bitcoin.chain_follower import ChainCursor
 from anya_actors.domain.bitcoin.labels import check_label, format_labels, parse_labels
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.orders import Label, WalletOrder
 from anya_actors.domain.bitcoin.transaction import parse_outpoint
 from anya_actors.domain.bitcoin.views import (
     AddressView,
@@ -35,7 +34,6 @@ from anya_actors.domain.bitcoin.views import (
 from anya_actors.domain.bitcoin.wallet import (
     AddressAdded,
     ChangeOutput,
-    Label,
     LabelsSet,
     Wallet,
     WalletCreated,
@@ -53,23 +51,6 @@ from anya_actors.services.bitcoin.ledger import Ledger, call_id, expect, wallet_
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.tracks import cursor_at
 from anya_actors.services.bitcoin.wallet_keys import WalletKeys
-
-
-class WalletOrder(msgspec.Struct, frozen=True):
-    """What wallet is wanted: by default addresses of BIP84 under a key that is made in the HSM.
-
-    ``kind`` is an `AddressKind`. With ``descriptor`` (and ``change_descriptor``, unless the first
-    has two paths) it is made of these instead; ``key`` names the HSM's key among theirs, none makes
-    it watch-only. ``birth_height`` is the first block that may pay it, None the next one.
-    """
-
-    kind: str = AddressKind.WPKH.value
-    account: int = 0
-    descriptor: str = ""
-    change_descriptor: str = ""
-    key: str = ""
-    gap_limit: int = GAP_LIMIT
-    birth_height: int | None = None
 
 
 class Wallets:

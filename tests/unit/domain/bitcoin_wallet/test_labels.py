@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anya_actors.domain.bitcoin.labels import KINDS, format_labels, parse_labels
-from anya_actors.domain.bitcoin.wallet import Label
+from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.machine import InvalidInputError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from anya_actors.domain.bitcoin.account import GAP_LIMIT, Account, AddressesEndError, branch_of
+from anya_actors.domain.bitcoin.account import Account, AddressesEndError, branch_of
 from anya_actors.domain.bitcoin.address import encode_address
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.descriptors import DescriptorError
 from anya_actors.domain.bitcoin.events import BitcoinTransactionConfirmed, BitcoinTransactionSeen
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, Label, WalletCreated, WalletKey
+from anya_actors.domain.bitcoin.orders import GAP_LIMIT, Label
+from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, WalletCreated, WalletKey
 from anya_actors.domain.bitcoin.wallet_scripts import known_scripts
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
