@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT
 from anya_actors.domain.bitcoin.block import MAX_BLOCK_WEIGHT
+from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
+from anya_actors.domain.bitcoin.mempool_policy import format_money
 from anya_actors.domain.bitcoin.transaction import WITNESS_SCALE, Transaction
 
 
@@ -37,3 +41,19 @@ def _verify_outputs(transaction: Transaction) -> None:
         total_sat += output.amount_sat
         if total_sat > MAX_MONEY_SAT:
             raise RejectedTransactionError("bad-txns-txouttotal-toolarge")
+
+
+def verify_amounts(transaction: Transaction, coins: Sequence[Coin], height: int) -> int:
+    """The fee; raises `RejectedTransactionError` for immature coins and amounts that do not add up."""
+    for coin in coins:
+        if not coin.is_mature_at(height):
+            detail = f"tried to spend coinbase at depth {height - coin.height}"
+            raise RejectedTransactionError("bad-txns-premature-spend-of-coinbase", detail)
+    paid_in = sum(coin.amount_sat for coin in coins)
+    paid_out = sum(output.amount_sat for output in transaction.outputs)
+    if paid_in > MAX_MONEY_SAT:
+        raise RejectedTransactionError("bad-txns-inputvalues-outofrange")
+    if paid_in < paid_out:
+        detail = f"value in ({format_money(paid_in)}) < value out ({format_money(paid_out)})"
+        raise RejectedTransactionError("bad-txns-in-belowout", detail)
+    return paid_in - paid_out

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Path
 from pydantic import Field
 
+from anya_actors.domain.keys.algorithms import SignatureAlgorithm
 from anya_actors.serve.shapes import Body
 
-Algorithm = Literal[
-    "ecdsa-secp256k1",
-    "ecdsa-secp256k1-recoverable",
-    "ecdsa-secp256k1-sha256",
-    "ecdsa-secp256k1-sha256-p1363",
-    "schnorr-bip340",
-    "ed25519",
-    "ecdsa-p256",
-    "ecdsa-p256-sha256",
-    "ecdsa-p256-sha256-p1363",
-    "rsa-pss-sha256",
-    "rsa-pss-sha384",
-    "rsa-pss-sha512",
-    "rsa-pkcs1-sha256",
-    "rsa-pkcs1-sha384",
-    "rsa-pkcs1-sha512",
-]
 Hex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$", description="Bytes in hex")]
 
 KeyName = Annotated[str, Path(min_length=1, max_length=128, description="Key name")]
@@ -45,7 +29,7 @@ class SignRequest(Body):
     """What to sign. For ECDSA and BIP340 the message is the 32-byte digest itself."""
 
     key: str = Field(min_length=1, max_length=128)
-    algorithm: Algorithm
+    algorithm: SignatureAlgorithm
     message_hex: Hex
 
 
@@ -53,7 +37,7 @@ class VerifyRequest(Body):
     """What to verify; an invalid signature is answered with a problem, never with false."""
 
     key: str = Field(min_length=1, max_length=128)
-    algorithm: Algorithm
+    algorithm: SignatureAlgorithm
     message_hex: Hex
     signature_hex: Hex
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.keys.algorithms import KeyType
 from anya_actors.domain.keys.key_origin import parse_key_path
 from anya_actors.serve.shapes import Body
 
@@ -14,22 +15,6 @@ HEX = r"^([0-9a-fA-F]{2})*$"
 Hex = Annotated[str, Field(pattern=HEX, description="Bytes in hex")]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Allowed = Literal["decrypt", "derive", "encrypt", "sign", "verify"]
-KeyTypeName = Literal[
-    "secp256k1",
-    "ed25519",
-    "bip32",
-    "x25519",
-    "p256",
-    "rsa-2048",
-    "rsa-3072",
-    "rsa-4096",
-    "aes256-gcm",
-    "chacha20-poly1305",
-    "hmac-sha256",
-    "hmac-sha384",
-    "hmac-sha512",
-    "secret",
-]
 MaterialForm = Literal["raw", "pkcs8", "seed", "mnemonic", "extended-private-key"]
 Digest = Literal["sha1", "sha256", "sha384", "sha512"]
 
@@ -73,7 +58,7 @@ class KeyFacts(Body):
     """What a key is to be."""
 
     name: Name
-    key_type: KeyTypeName
+    key_type: KeyType
     operations: list[Allowed] = Field(["sign", "verify"], min_length=1, max_length=5)
     owner: str | None = Field(None, min_length=1, max_length=128, description="The caller, unless admin")
     policy: Policy = Field(default_factory=lambda: Policy.model_validate({}))

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT
 from anya_actors.domain.bitcoin.candidate import Candidate, Change
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.ephemeral import find_unspent_dust, verify_dust_pays_nothing
@@ -22,7 +21,6 @@ from anya_actors.domain.bitcoin.mempool_policy import (
     MAX_STANDARD_SIGOPS_COST,
     MempoolPolicy,
     fee_at_rate,
-    format_money,
 )
 from anya_actors.domain.bitcoin.packages import verify_package
 from anya_actors.domain.bitcoin.replacement import (
@@ -39,7 +37,7 @@ from anya_actors.domain.bitcoin.standardness import (
     verify_standard_witness,
 )
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxOutput
-from anya_actors.domain.bitcoin.transaction_rules import verify_transaction
+from anya_actors.domain.bitcoin.transaction_rules import verify_amounts, verify_transaction
 from anya_actors.domain.bitcoin.truc import truc_violation, truc_violation_in_package
 from anya_actors.domain.machine import AnyaError
 from anya_actors.services.bitcoin_node.chain import Chain
@@ -201,7 +199,7 @@ class Acceptance:
         coins = self._coins(transaction, together)
         height = self._chain.tip.height + 1
         self.verify_sequence_locks(transaction, coins)
-        fee_sat = _verify_amounts(transaction, coins, height)
+        fee_sat = verify_amounts(transaction, coins, height)
         spent = [coin.output for coin in coins]
         if not terms.is_restored:
             verify_standard_inputs(transaction, spent)
@@ -333,19 +331,3 @@ def _verify_max_feerate(candidate: Candidate, terms: Terms) -> None:
     limit = terms.max_feerate_sat_per_kvb
     if limit is not None and candidate.modified_fee_sat * 1000 > limit * candidate.vsize:
         raise RejectedTransactionError("max feerate exceeded")
-
-
-def _verify_amounts(transaction: Transaction, coins: Sequence[Coin], height: int) -> int:
-    """The fee; raises for immature coins and for amounts that do not add up."""
-    for coin in coins:
-        if not coin.is_mature_at(height):
-            detail = f"tried to spend coinbase at depth {height - coin.height}"
-            raise RejectedTransactionError("bad-txns-premature-spend-of-coinbase", detail)
-    paid_in = sum(coin.amount_sat for coin in coins)
-    paid_out = sum(output.amount_sat for output in transaction.outputs)
-    if paid_in > MAX_MONEY_SAT:
-        raise RejectedTransactionError("bad-txns-inputvalues-outofrange")
-    if paid_in < paid_out:
-        detail = f"value in ({format_money(paid_in)}) < value out ({format_money(paid_out)})"
-        raise RejectedTransactionError("bad-txns-in-belowout", detail)
-    return paid_in - paid_out

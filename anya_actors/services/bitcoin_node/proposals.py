@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_rules import BlockPlace, verify_block
 from anya_actors.domain.bitcoin.coin import Coin
@@ -12,6 +11,7 @@ from anya_actors.domain.bitcoin.mining import block_subsidy_sat
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.sigops import MAX_BLOCK_SIGOPS_COST, sigops_cost
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
+from anya_actors.domain.bitcoin.transaction_rules import verify_amounts
 from anya_actors.services.bitcoin_node.chain import Chain
 
 
@@ -81,18 +81,3 @@ def sigops_cost_of_coinbase(coinbase: Transaction) -> int:
     """A coinbase spends nothing, so only its own scripts count."""
     bare = Transaction(coinbase.version, (), coinbase.outputs, coinbase.lock_time)
     return sigops_cost(bare, [])
-
-
-def verify_amounts(transaction: Transaction, spent: list[Coin], height: int) -> int:
-    """The fee; raises `RejectedTransactionError` for immature coins and amounts that do not add up."""
-    for coin in spent:
-        if not coin.is_mature_at(height):
-            detail = f"tried to spend coinbase at depth {height - coin.height}"
-            raise RejectedTransactionError("bad-txns-premature-spend-of-coinbase", detail)
-    paid_in = sum(coin.amount_sat for coin in spent)
-    paid_out = sum(output.amount_sat for output in transaction.outputs)
-    if paid_in > MAX_MONEY_SAT:
-        raise RejectedTransactionError("bad-txns-inputvalues-outofrange")
-    if paid_in < paid_out:
-        raise RejectedTransactionError("bad-txns-in-belowout", f"value in {paid_in} < value out {paid_out}")
-    return paid_in - paid_out
