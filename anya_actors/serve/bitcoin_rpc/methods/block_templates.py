@@ -116,11 +116,13 @@ def _describe_chosen(chosen: list[MempoolEntry]) -> list[dict[str, Any]]:
             "data": entry.transaction.serialize().hex(),
             "txid": str(entry.txid),
             "hash": str(entry.transaction.wtxid),
-            "depends": [
-                places[tx_input.prevout.txid]
-                for tx_input in entry.transaction.inputs
-                if tx_input.prevout.txid in places
-            ],
+            "depends": sorted(
+                {
+                    places[tx_input.prevout.txid]
+                    for tx_input in entry.transaction.inputs
+                    if tx_input.prevout.txid in places
+                }
+            ),
             "fee": entry.fee_sat,
             "sigops": entry.sigops_cost,
             "weight": entry.transaction.weight,
