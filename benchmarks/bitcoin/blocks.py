@@ -13,7 +13,7 @@ from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
 from anya_actors.domain.bitcoin.script import p2wpkh_script
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
+from anya_actors.testing.spending_key import OutputKind, SpendingKey
 
 GENESIS_TIME_S = 1_296_688_602
 TRUE = b"\x51"
@@ -26,8 +26,8 @@ class Workload:
 
     def __init__(self, width: int, seed: int = 7) -> None:
         self._chance = random.Random(seed)
-        kinds = (AddressKind.BECH32, AddressKind.BECH32M)
-        self._keys = [WalletKey(b"benchmark", number, kinds[number % 2], "") for number in range(width)]
+        kinds = tuple(OutputKind)
+        self._keys = [SpendingKey(b"%d" % number, kinds[number % 2]) for number in range(width)]
         self._outputs: list[tuple[Outpoint, int]] = []
         self._tip = REGTEST_GENESIS_HASH
         self.height = 0
@@ -84,7 +84,7 @@ class Workload:
 
 
 def _signed(
-    outpoint: Outpoint, spent: TxOutput, outputs: tuple[TxOutput, ...], key: WalletKey
+    outpoint: Outpoint, spent: TxOutput, outputs: tuple[TxOutput, ...], key: SpendingKey
 ) -> Transaction:
     unsigned = Transaction(2, (TxInput(outpoint),), outputs)
     signed = msgspec.structs.replace(unsigned.inputs[0], witness=key.witness(unsigned, 0, [spent]))

@@ -20,7 +20,6 @@ from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.services.bitcoin_node.acceptance import ALREADY_CONFIRMED, MISSING_INPUTS
 from anya_actors.services.bitcoin_node.service import UnknownBlockError
 from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
-from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ def _as_rpc_error(error: AnyaError) -> RpcError:
             return RpcError(RpcCode.VERIFY_ERROR, text)
         case RejectedBlockError(reason=reason):
             return RpcError(RpcCode.VERIFY_ERROR, f"TestBlockValidity failed: {reason}")
-        case InsufficientFundsError():
-            return RpcError(RpcCode.WALLET_INSUFFICIENT_FUNDS, "Insufficient funds")
         case UnknownBlockError():
             return RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, "Block not found")
         case _:

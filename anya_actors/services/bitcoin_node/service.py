@@ -29,11 +29,9 @@ from anya_actors.services.bitcoin_node.journal import (
     BranchInvalidated,
     BranchReconsidered,
     Journal,
-    KeyGiven,
     TransactionKept,
     TransactionPrioritised,
     TransactionsDropped,
-    WalletSeeded,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
 from anya_actors.services.bitcoin_node.notices import MempoolChange, Notices, Subscriber
@@ -41,8 +39,6 @@ from anya_actors.services.bitcoin_node.package_submission import PackageResult
 from anya_actors.services.bitcoin_node.proposals import Proposals
 from anya_actors.services.bitcoin_node.submissions import Submissions
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
-from anya_actors.services.bitcoin_node.wallet import NodeWallet
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
 from anya_actors.services.bitcoin_node.wallets.collection import Wallets
 from anya_actors.services.bitcoin_node.wallets.wallet import Wallet
 
@@ -86,7 +82,6 @@ class BitcoinNodeService:
             self.chain, self._journal, clock, mempool_policy or MempoolPolicy()
         )
         self._submissions = Submissions(self._waiting)
-        self.wallet = NodeWallet(self.chain, self._waiting.pool, self._journal, randomness)
         self.wallets = Wallets(self.chain, self._waiting.pool, self._journal, randomness, clock)
         self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
         self._proposals = Proposals(self.chain)
@@ -117,9 +112,6 @@ class BitcoinNodeService:
                     self.chain.tree.invalidated.add(BlockHash(record.block_hash))
                 case BranchReconsidered():
                     self.chain.tree.invalidated.discard(BlockHash(record.block_hash))
-                case WalletSeeded() | KeyGiven():
-                    self.wallet.note(record)
-                    self.wallets.note(record)
                 case _:
                     self.wallets.note(record)
         await self.chain.open(clean=clean)
@@ -357,28 +349,3 @@ class BitcoinNodeService:
             return transaction
 
         return await self._alone(sending)
-
-    async def new_address_key(self, kind: AddressKind, label: str = "") -> WalletKey:
-        """A fresh key of the node's wallet."""
-        return await self._alone(lambda: self.wallet.new_key(kind, label))
-
-    async def pay(
-        self,
-        script_pubkey: bytes,
-        amount_sat: int,
-        *,
-        feerate_sat_per_kvb: int,
-        fee_from_amount: bool = False,
-    ) -> Txid:
-        """Pay from the node's wallet; raises `InsufficientFundsError`."""
-
-        async def payment() -> Txid:
-            transaction = await self.wallet.build_payment(
-                script_pubkey,
-                amount_sat,
-                feerate_sat_per_kvb=feerate_sat_per_kvb,
-                fee_from_amount=fee_from_amount,
-            )
-            return await self._take(transaction, None)
-
-        return await self._alone(payment)

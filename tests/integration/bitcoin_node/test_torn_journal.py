@@ -24,7 +24,7 @@ from anya_actors.domain.bitcoin.coin_index import FILTER
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.ports.chain_index import ChainIndexStore, ChainIndexStores
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 TRUE = b"\x51"
 STATES = ("lost", "stale", "damaged")
@@ -57,18 +57,18 @@ async def _life(folder: Path) -> tuple[int, int]:
     indexes = RocksdbChainIndexes(folder / "indexes")
     journal = folder / "journal"
     async with _node(folder, indexes) as node:
-        key = await node.new_address_key(AddressKind.BECH32M)
-        await node.generate(key.script_pubkey, 1)
+        script = await wallet_script(node)
+        await node.generate(script, 1)
         await node.generate(TRUE, 101)
     shutil.copytree(folder / "indexes", folder / "indexes.stale")
     async with _node(folder, indexes) as node:
-        await node.pay(key.script_pubkey, 1_000_000, feerate_sat_per_kvb=1_000)
+        await pay(node, script, 1_000_000)
         before = journal.stat().st_size
         # The records from here on are cut.
-        await node.pay(key.script_pubkey, 2_000_000, feerate_sat_per_kvb=1_000)
+        await pay(node, script, 2_000_000)
         left = (await node.generate(TRUE, 2))[0]
         await node.invalidate_block(left)
-        await node.generate(key.script_pubkey, 1)
+        await node.generate(script, 1)
         await node.reconsider_block(left)
     return before, journal.stat().st_size
 

@@ -16,9 +16,9 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.journal import Journal, KeyGiven, WalletSeeded
-from anya_actors.services.bitcoin_node.wallet_keys import old_descriptor
 from anya_actors.services.bitcoin_node.wallets.history import Histories
 from anya_actors.services.bitcoin_node.wallets.keys import AddressKind, OwnScript
+from anya_actors.services.bitcoin_node.wallets.old_keys import old_descriptor
 from anya_actors.services.bitcoin_node.wallets.payments import (
     Payment,
     PaymentRequest,

@@ -9,11 +9,11 @@ from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.script import hash160, p2tr_script, p2wpkh_script, witness_script
 from anya_actors.domain.bitcoin.script_policy import doubtful_inputs, verify_standard_scripts
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction, TxInput, TxOutput
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
+from anya_actors.testing.spending_key import SpendingKey
 
 COIN = Outpoint(Txid(b"\x01" * 32), 0)
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-KEY = WalletKey(b"policy", 0, AddressKind.BECH32, "")
+KEY = SpendingKey(b"policy")
 SPENT = TxOutput(10_000, KEY.script_pubkey)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from anya_actors.domain.bitcoin.coin_index import scripthash
+from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.transaction import (
     MAX_SEQUENCE_RBF,
     Outpoint,
@@ -16,7 +17,9 @@ from anya_actors.domain.bitcoin.transaction import (
     TxOutput,
 )
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
+from anya_actors.services.bitcoin_node.wallets.keys import AddressKind
+from anya_actors.services.bitcoin_node.wallets.payments import PaymentRequest
+from anya_actors.testing.spending_key import SpendingKey
 
 Spendable = tuple[Outpoint, int]
 """An output of the purse's key, and its amount in satoshis."""
@@ -26,19 +29,19 @@ Spendable = tuple[Outpoint, int]
 class Purse:
     """One key with mature coinbases."""
 
-    key: WalletKey
+    key: SpendingKey
     coins: list[Spendable]
 
     @classmethod
     async def filled(cls, node: BitcoinNodeService, coins: int) -> Purse:
         """Mine so many coinbases to a key and let them mature."""
-        key = await node.new_address_key(AddressKind.BECH32)
+        key = SpendingKey(b"purse")
         await node.generate(key.script_pubkey, coins)
         await node.generate(b"\x51", 100)
         return cls.of(node, key)
 
     @classmethod
-    def of(cls, node: BitcoinNodeService, key: WalletKey) -> Purse:
+    def of(cls, node: BitcoinNodeService, key: SpendingKey) -> Purse:
         """What a key has now, oldest first."""
         found = node.chain.index.unspent(scripthash(key.script_pubkey))
         return cls(key, [(outpoint, coin.amount_sat) for outpoint, coin in found])
@@ -80,3 +83,21 @@ class Purse:
             for place, tx_input in enumerate(bare.inputs)
         )
         return msgspec.structs.replace(bare, inputs=inputs)
+
+
+async def wallet_script(node: BitcoinNodeService) -> bytes:
+    """A fresh output script of the node's unnamed wallet."""
+    wallet = await node.in_turn(node.wallets.default)
+    return (await node.in_turn(lambda: node.wallets.new_script(wallet, AddressKind.BECH32M))).script_pubkey
+
+
+async def pay(node: BitcoinNodeService, script_pubkey: bytes, amount_sat: int) -> Txid:
+    """Pay from the node's unnamed wallet at one satoshi a vbyte; raises `InsufficientFundsError`."""
+    wallet = node.wallets.all[""]
+
+    async def signed() -> Transaction:
+        request = PaymentRequest((TxOutput(amount_sat, script_pubkey),), feerate_sat_per_vb=1)
+        payment = await node.wallets.build(wallet, request, AddressKind.BECH32)
+        return await node.wallets.sign(wallet, payment.transaction)
+
+    return (await node.send(wallet, signed)).txid

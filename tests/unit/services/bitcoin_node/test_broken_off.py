@@ -18,8 +18,8 @@ from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.consensus import EngineFailedError
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
 from anya_actors.testing.clock import ManualClock
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 StartNode = Callable[[AppendLog], Awaitable[BitcoinNodeService]]
 
@@ -84,10 +84,10 @@ async def test_a_branch_left_half_way_is_left_in_full_after_a_new_start(
 async def test_what_a_block_gave_up_is_not_lost_when_taking_it_back_breaks_off(
     node: BitcoinNodeService, engines: BreakingEngines, log: MemoryAppendLog, start_node: StartNode
 ) -> None:
-    key = await node.new_address_key(AddressKind.BECH32)
-    await node.generate(key.script_pubkey, 1)
+    script = await wallet_script(node)
+    await node.generate(script, 1)
     await node.generate(TRUE, 100)
-    txid = await node.pay(key.script_pubkey, 1_000_000, feerate_sat_per_kvb=1_000)
+    txid = await pay(node, script, 1_000_000)
     hashes = await node.generate(TRUE, 1)
     node._waiting.acceptance._verified.clear()  # judged so long ago that it must be judged again
     engines.broken = {"verify_scripts"}

@@ -15,7 +15,7 @@ from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsol
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 TRUE = b"\x51"
 
@@ -126,12 +126,12 @@ async def test_indexes_that_lost_rows_are_built_anew_when_it_shows(
 ) -> None:
     indexes = MemoryChainIndexes()
     node = await start_node(log, indexes)
-    key = await node.new_address_key(AddressKind.BECH32M)
-    await node.generate(key.script_pubkey, 1)
+    script = await wallet_script(node)
+    await node.generate(script, 1)
     await node.generate(TRUE, 100)
     hollow = _copy(indexes.store)
     hollow.store.write(hollow.store.prepare([], [row for row, _ in hollow.store.scan(lost)]))
-    await node.pay(key.script_pubkey, 1_000_000, feerate_sat_per_kvb=1_000)
+    await pay(node, script, 1_000_000)
     await node.generate(TRUE, 1)
     successor = await start_node(log, hollow)
     assert successor.chain.tip.hash == node.chain.tip.hash

@@ -18,6 +18,7 @@ from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.coin_index import scripthash
+from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.errors import RejectedBlockError, RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash, Txid
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
@@ -36,9 +37,9 @@ from anya_actors.services.bitcoin_node.chain import ChainChange
 from anya_actors.services.bitcoin_node.notices import Notice
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService, UnknownBlockError
 from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
-from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind, WalletKey
 from anya_actors.testing.clock import ManualClock
+from anya_actors.testing.spending_key import OutputKind, SpendingKey
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 StartNode = Callable[[AppendLog], Awaitable[BitcoinNodeService]]
 
@@ -46,16 +47,16 @@ TRUE = b"\x51"
 FEE = 1_000
 
 
-async def _rich(node: BitcoinNodeService, kind: AddressKind = AddressKind.BECH32) -> WalletKey:
+async def _rich(node: BitcoinNodeService, kind: OutputKind = OutputKind.P2WPKH) -> SpendingKey:
     """A key with one mature coinbase of 50 coins."""
-    key = await node.new_address_key(kind)
+    key = SpendingKey(b"rich", kind)
     await node.generate(key.script_pubkey, 1)
     await node.generate(TRUE, 100)
     return key
 
 
 def _spend(
-    key: WalletKey, outpoint: Outpoint, amount_sat: int, *, to: bytes = b"", fee: int = FEE
+    key: SpendingKey, outpoint: Outpoint, amount_sat: int, *, to: bytes = b"", fee: int = FEE
 ) -> Transaction:
     spent = TxOutput(amount_sat, key.script_pubkey)
     outputs = (TxOutput(amount_sat - fee, to or key.script_pubkey),)
@@ -64,7 +65,7 @@ def _spend(
     return Transaction(2, (signed,), outputs)
 
 
-def _first(node: BitcoinNodeService, key: WalletKey) -> tuple[Outpoint, int]:
+def _first(node: BitcoinNodeService, key: SpendingKey) -> tuple[Outpoint, int]:
     ((outpoint, coin),) = node.chain.index.unspent(scripthash(key.script_pubkey))
     return outpoint, coin.amount_sat
 
@@ -102,8 +103,8 @@ async def test_a_new_node_mines_blocks_whose_times_come_from_the_clock(
     assert max(times) <= now_s + 20
 
 
-@pytest.mark.parametrize("kind", list(AddressKind))
-async def test_a_key_of_each_kind_receives_and_spends(node: BitcoinNodeService, kind: AddressKind) -> None:
+@pytest.mark.parametrize("kind", list(OutputKind))
+async def test_a_key_of_each_kind_receives_and_spends(node: BitcoinNodeService, kind: OutputKind) -> None:
     key = await _rich(node, kind)
     spend = _spend(key, *_first(node, key))
     assert await node.submit_transaction(spend) == spend.txid
@@ -117,8 +118,8 @@ async def test_a_key_of_each_kind_receives_and_spends(node: BitcoinNodeService, 
     assert tip_block.transactions[0].outputs[0].amount_sat == 50 * COIN_SAT + FEE
 
 
-@pytest.mark.parametrize("kind", list(AddressKind))
-async def test_a_wrong_signature_is_refused(node: BitcoinNodeService, kind: AddressKind) -> None:
+@pytest.mark.parametrize("kind", list(OutputKind))
+async def test_a_wrong_signature_is_refused(node: BitcoinNodeService, kind: OutputKind) -> None:
     key = await _rich(node, kind)
     good = _spend(key, *_first(node, key))
     changed = (TxOutput(good.outputs[0].amount_sat - 1, key.script_pubkey),)
@@ -271,7 +272,7 @@ async def test_an_invalidated_branch_is_left_and_can_be_reconsidered(
 async def test_after_a_crash_everything_acknowledged_is_there(
     node: BitcoinNodeService, log: MemoryAppendLog, start_node: StartNode
 ) -> None:
-    key = await _rich(node, AddressKind.BECH32M)
+    key = await _rich(node, OutputKind.P2TR)
     fork = node.chain.tree.active[99]
     await _rival_branch(node, fork, 2)
     spend = _spend(key, *_first(node, key))
@@ -285,7 +286,6 @@ async def test_after_a_crash_everything_acknowledged_is_there(
     assert list(again.pool.entries) == [waiting.txid]
     assert again.pool.entries == node.pool.entries
     assert {node.hash for node in again.chain.tree.tips()} == {node.hash for node in node.chain.tree.tips()}
-    assert [key.script_pubkey for key in again.wallet.keys.values()] == [key.script_pubkey]
 
 
 async def test_old_waiting_transactions_are_forgotten_at_the_next_start(
@@ -385,18 +385,17 @@ async def test_an_engine_that_cannot_judge_is_no_refusal_of_the_block(
 
 async def test_the_wallet_pays_and_counts_what_is_left(node: BitcoinNodeService) -> None:
     for _ in range(2):
-        key = await node.new_address_key(AddressKind.BECH32, "mine")
-        await node.generate(key.script_pubkey, 1)
+        await node.generate(await wallet_script(node), 1)
     with pytest.raises(InsufficientFundsError):
-        await node.pay(TRUE, COIN_SAT, feerate_sat_per_kvb=1_000)
+        await pay(node, await wallet_script(node), COIN_SAT)
     await node.generate(TRUE, 100)
-    script = (await node.new_address_key(AddressKind.BECH32M)).script_pubkey
-    txid = await node.pay(script, 60 * COIN_SAT, feerate_sat_per_kvb=2_000)
+    txid = await pay(node, await wallet_script(node), 60 * COIN_SAT)
     entry = node.pool.entries[txid]
-    assert entry.vsize * 2 <= entry.fee_sat <= entry.vsize * 2 + 20
+    assert entry.vsize <= entry.fee_sat <= entry.vsize + 10
     # The change waits, but it is our own: it can be paid on.
-    assert sum(item.coin.amount_sat for item in node.wallet.spendable()) == 100 * COIN_SAT - entry.fee_sat
-    second = await node.pay(script, 39 * COIN_SAT, feerate_sat_per_kvb=2_000, fee_from_amount=True)
+    left_sat = sum(fund.coin.amount_sat for fund in node.wallets.all[""].spendable())
+    assert left_sat == 100 * COIN_SAT - entry.fee_sat
+    second = await pay(node, await wallet_script(node), 99 * COIN_SAT)
     assert node.pool.parents(node.pool.entries[second].transaction) == {txid}
     await node.generate(TRUE, 1)
     assert len(node.pool) == 0

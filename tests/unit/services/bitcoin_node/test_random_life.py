@@ -12,14 +12,14 @@ from anya_actors.domain.bitcoin.amount import COIN_SAT
 from anya_actors.domain.bitcoin.block import REGTEST_BITS, Block
 from anya_actors.domain.bitcoin.block_tree import BlockNode
 from anya_actors.domain.bitcoin.coin_index import scripthash
+from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
 from anya_actors.domain.bitcoin.mining import coinbase_transaction, solve, unsolved_block
 from anya_actors.domain.bitcoin.transaction import Outpoint, Transaction
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet import InsufficientFundsError
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 StartNode = Callable[[AppendLog], Awaitable[BitcoinNodeService]]
 
@@ -37,8 +37,7 @@ class Life:
         self._script = b""
 
     async def begin(self) -> None:
-        key = await self.node.new_address_key(AddressKind.BECH32M)
-        self._script = key.script_pubkey
+        self._script = await wallet_script(self.node)
         await self.node.generate(self._script, 3)
         await self.node.generate(TRUE, 101)
 
@@ -51,9 +50,7 @@ class Life:
 
     async def _pay(self) -> None:
         try:
-            await self.node.pay(
-                self._script, self._chance.randint(1, 20) * COIN_SAT, feerate_sat_per_kvb=1_000
-            )
+            await pay(self.node, self._script, self._chance.randint(1, 20) * COIN_SAT)
         except (InsufficientFundsError, RejectedTransactionError):
             return  # poor for now, or the line of waiting transactions is full
 
@@ -112,7 +109,7 @@ async def _assert_same(node: BitcoinNodeService, successor: BitcoinNodeService) 
     assert successor.chain.index.coin_count == node.chain.index.coin_count
     assert set(successor.pool.entries) == set(node.pool.entries)
     assert successor.pool.spends == node.pool.spends
-    assert successor.wallet.keys.keys() == node.wallet.keys.keys()
+    assert successor.wallets.all[""].scripts.keys() == node.wallets.all[""].scripts.keys()
 
 
 async def _all_found(chain: Chain) -> list[object]:

@@ -16,7 +16,7 @@ from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.ports.consensus import Standing
 from anya_actors.services.bitcoin_node.chain import ChainChange
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
-from anya_actors.services.bitcoin_node.wallet_keys import AddressKind
+from tests.unit.services.bitcoin_node.purse import pay, wallet_script
 
 TRUE = b"\x51"
 LENGTH = 100
@@ -55,14 +55,14 @@ async def test_a_hundred_blocks_with_payments_are_left_and_taken_again(
 ) -> None:
     indexes = MemoryChainIndexes()
     node = await start_node(log, indexes)
-    key = await node.new_address_key(AddressKind.BECH32M)
-    await node.generate(key.script_pubkey, 10)
+    script = await wallet_script(node)
+    await node.generate(script, 10)
     await node.generate(TRUE, LENGTH)
     fork, at_fork = node.chain.tip, _rows(indexes)
     paid = []
     for step in range(LENGTH):
         if step % 10 == 0:
-            paid += [await node.pay(key.script_pubkey, 1_000_000, feerate_sat_per_kvb=1_000) for _ in "ab"]
+            paid += [await pay(node, script, 1_000_000) for _ in "ab"]
         await node.generate(TRUE, 1)
     first, at_first = node.chain.tip, _rows(indexes)
     assert all(node.chain.index.transaction(txid) is not None for txid in paid)
