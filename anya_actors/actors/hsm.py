@@ -6,6 +6,7 @@ from typing import Any
 
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.metrics import HsmMetricsView
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
 from anya_actors.domain.hsm.views import (
@@ -184,9 +185,18 @@ class HsmActor(DurableActor[HsmService]):
 
     @served
     async def append_audit(
-        self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str
+        self,
+        session_id: str,
+        records: tuple[OperationRecord, ...],
+        seconds: float = 0.0,
+        *,
+        message_id: str,
     ) -> None:
-        await self.service.append_audit(session_id, records, message_id=message_id)
+        await self.service.append_audit(session_id, records, seconds, message_id=message_id)
+
+    @served
+    async def metrics(self, owner: str | None = None, by_key: bool = True) -> HsmMetricsView:
+        return await self.service.metrics(owner, by_key)
 
     @served
     async def audit(self, after: int = 0, limit: int = 100) -> list[AuditEntryView]:

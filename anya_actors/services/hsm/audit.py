@@ -62,6 +62,11 @@ class AuditTrail:
         """The key that verifies its checkpoints; empty before it is open."""
         return b"" if self._signer is None else self._signer.public_key
 
+    @property
+    def waiting(self) -> int:
+        """How many records wait for the write that runs now."""
+        return sum(len(records) for records, _ in self._waiting)
+
     def verify_writable(self) -> None:
         """Raise `UnavailableError` once the log takes nothing more until it is opened anew."""
         if self._lost is not None:

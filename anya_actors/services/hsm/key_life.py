@@ -60,14 +60,15 @@ class KeyLife:
     async def rotate_platform_key(self, name: str, revoke: bool, message_id: str) -> KeyView:
         """A new version of one of the HSM's own keys; ``revoke`` lets none of the old ones verify."""
         request = ("rotate", revoke)
-        view = await self._records.answered(key_of(name), message_id, request)
-        if view is None:
-            slot = await self._ring.platform_key(name)
-            number = slot.versions[-1].version + 1
-            with await self._ring.drawn(slot.key_type) as private_key:
-                version = self._vault.wrap(slot, number, private_key, self._records.clock.now_unix_ms())
-            event = KeyRotated(version, self._entry("rotate", slot, number), number if revoke else 0)
-            view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+        async with self._records.refusals("rotate-key", PLATFORM_OWNER, name):
+            view = await self._records.answered(key_of(name), message_id, request)
+            if view is None:
+                slot = await self._ring.platform_key(name)
+                number = slot.versions[-1].version + 1
+                with await self._ring.drawn(slot.key_type) as private_key:
+                    version = self._vault.wrap(slot, number, private_key, self._records.clock.now_unix_ms())
+                event = KeyRotated(version, self._entry("rotate", slot, number), number if revoke else 0)
+                view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
         return key_view_of(view)
 
     async def configure(
@@ -153,7 +154,7 @@ class KeyLife:
         self, name: str, owner: str, recipient_pem: bytes, version: int, digest: str, message_id: str
     ) -> bytes:
         """A version wrapped to an RSA key: RSA-OAEP and AES-KWP. Only if the policy says exportable."""
-        async with self._records.refusals("export", owner, name):
+        async with self._records.refusals("export-key", owner, name):
             slot = await self._ring.slot(name)
             check_use(slot, owner)
             check_approved(slot, "export", self._records.clock.now_unix_ms())

@@ -47,7 +47,7 @@ class KeyRing:
 
     async def create(self, plan: KeyPlan, message_id: str) -> KeyView:
         """Draw a key once per message id."""
-        async with self._records.refusals("create-key", plan.owner, plan.name):
+        async with self._records.refusals("create-key", plan.owner, plan.name, plan.key_type):
             plan = check_plan(plan)
             request = (plan.key_type, plan.owner, plan.operations, plan.policy)
             view = await self._records.answered(key_of(plan.name), message_id, request)
@@ -61,7 +61,7 @@ class KeyRing:
 
     async def take_in(self, plan: KeyPlan, box: bytes, message_id: str) -> KeyView:
         """Take in a key that was sealed to this process, once per message id."""
-        async with self._records.refusals("import-key", plan.owner, plan.name):
+        async with self._records.refusals("import-key", plan.owner, plan.name, plan.key_type):
             plan = check_plan(plan)
             # Not the box: sealed again, the same key has another one.
             request = ("import", plan.key_type, plan.owner, plan.operations, plan.policy)
@@ -78,7 +78,7 @@ class KeyRing:
     async def take_in_wrapped(self, plan: KeyPlan, written: bytearray, form: str, message_id: str) -> KeyView:
         """Take in a key that was wrapped to our RSA key, once per message id; wipes ``written``."""
         with Secret(written) as buffer:
-            async with self._records.refusals("import-key", plan.owner, plan.name):
+            async with self._records.refusals("import-key", plan.owner, plan.name, plan.key_type):
                 plan = check_plan(plan)
                 request = ("import-wrapped", plan.key_type, plan.owner, plan.operations, plan.policy)
                 view = await self._records.answered(key_of(plan.name), message_id, request)

@@ -23,6 +23,7 @@ from anya_actors.domain.hsm.errors import (
     WaitingPeriodError,
 )
 from anya_actors.domain.hsm.machine import Record, Reply
+from anya_actors.domain.hsm.metrics import Latencies, OperationMetrics
 from anya_actors.domain.hsm.records import RecordAudit
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError
 from anya_actors.domain.machine import AnyaError, Command, Event, InvalidInputError, NotSupportedError
@@ -85,6 +86,9 @@ class AuditedRecords:
         self._actor = store.actor
         self._audit_timeout_s = audit_timeout_s
         self._failures: set[asyncio.Future[None]] = set()
+        self.metrics = OperationMetrics()
+        self.commits = Latencies()
+        self.began_unix_ms = clock.now_unix_ms()
         self.engine: DurableEngine[Record, Reply] = DurableEngine(
             store=store, rules=RULES, perform=self._perform, clock=clock, randomness=randomness, bus=bus
         )
@@ -166,15 +170,19 @@ class AuditedRecords:
     async def note(self, *records: AuditRecord) -> None:
         """Make records durable that no change of state goes with."""
         try:
-            await asyncio.wait_for(self.trail.append(*records), self._audit_timeout_s)
+            await asyncio.wait_for(self._append(*records), self._audit_timeout_s)
         except TimeoutError:
             raise AuditUnavailableError(self._audit_timeout_s) from None
 
     @asynccontextmanager
-    async def refusals(self, operation: str, owner: str, key: str = "") -> AsyncIterator[None]:
-        """Leave an entry for a refusal that is raised inside."""
+    async def refusals(
+        self, operation: str, owner: str, key: str = "", algorithm: str = ""
+    ) -> AsyncIterator[None]:
+        """Leave an entry for a refusal that is raised inside; time what succeeds."""
+        began_s = self.clock.monotonic_s()
         try:
             yield
+            self.metrics.observe(owner, key, algorithm, operation, self.clock.monotonic_s() - began_s)
         except REFUSALS as error:
             await self.note(self.entry(operation, owner=owner, key=key, outcome=f"refused: {error.code}"))
             raise
@@ -183,10 +191,17 @@ class AuditedRecords:
         if not isinstance(command, RecordAudit):
             raise NotSupportedError(type(command).__name__, "the HSM owes audit entries only")
         try:
-            await self.trail.append(command.record.of_request(effect_id))
+            await self._append(command.record.of_request(effect_id))
         except AnyaError as error:
             # The engine tries again; whoever waits for the entry should hear why.
             for waiting in self._failures:
                 if not waiting.done():
                     waiting.set_exception(error)
             raise
+
+    async def _append(self, *records: AuditRecord) -> None:
+        began_s = self.clock.monotonic_s()
+        await self.trail.append(*records)
+        self.commits.observe(self.clock.monotonic_s() - began_s)
+        for each in records:
+            self.metrics.count(each.owner, each.key, each.algorithm, each.operation, each.outcome, each.count)

@@ -10,6 +10,7 @@ from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
+from anya_actors.domain.hsm.metrics import BOUNDS_S, HsmMetricsView, without_keys
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
 from anya_actors.domain.hsm.slots import check_subject, find_version
 from anya_actors.domain.hsm.views import (
@@ -182,20 +183,46 @@ class HsmService(KeyCalls):
         return await self._desk.release(session_id, recipient_public_key, tuple(keys))
 
     async def append_audit(
-        self, session_id: str, records: tuple[OperationRecord, ...], *, message_id: str
+        self,
+        session_id: str,
+        records: tuple[OperationRecord, ...],
+        seconds: float = 0.0,
+        *,
+        message_id: str,
     ) -> None:
         """For sessions: returns when the operations are durable in the audit trail.
 
-        Raises `SessionClosedError` if the session may not act; then it must not answer.
+        ``seconds`` is what they took together, for `metrics`. Raises `SessionClosedError` if the
+        session may not act; then it must not answer.
         """
-        await self._desk.append(session_id, tuple(records), message_id)
+        await self._desk.append(session_id, tuple(records), seconds, message_id)
 
     async def random_bytes(self, owner: str, length: int) -> bytes:
         """Unpredictable bytes, at most 64 KiB, that no session is needed for."""
         if not 1 <= length <= MAX_RANDOM_BYTES:
             raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
-        await self._records.note(self._records.entry("random", owner=owner))
+        async with self._records.refusals("random", owner):
+            await self._records.note(self._records.entry("random", owner=owner))
         return self._records.randomness.token_bytes(length)
+
+    async def metrics(self, owner: str | None = None, by_key: bool = True) -> HsmMetricsView:
+        """What was counted since this process came to life, of one owner's keys or of all.
+
+        Without ``by_key`` sums that name no key. It answers also while the HSM is sealed.
+        """
+        operations = self._records.metrics.views(owner)
+        desk = self._session_desk
+        return HsmMetricsView(
+            since_unix_ms=self._records.began_unix_ms,
+            sealed=desk is None,
+            open_sessions=0 if desk is None else len(await desk.views()),
+            session_limit=self._settings.session_limit,
+            audit_entries=self._trail.head.entries,
+            audit_waiting=self._trail.waiting,
+            audit_commit=self._records.commits.view,
+            bucket_bounds_s=BOUNDS_S,
+            operations=operations if by_key else without_keys(operations),
+        )
 
     # -- audit --------------------------------------------------------------------------------
 
@@ -228,7 +255,7 @@ class HsmService(KeyCalls):
 
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int, *, message_id: str) -> str:
         """An access token for ``subject``. Repeated with the same message id: the same token."""
-        async with self._records.refusals("issue-token", subject, API_KEY):
+        async with self._records.refusals("issue-token", subject, API_KEY, "ed25519"):
             scopes = check_scopes(scopes)
             check_ttl(ttl_s)
             check_subject(subject)

@@ -123,7 +123,9 @@ class SessionDesk:
         with pack_parcel(parcel) as packed:
             return self._boxes.seal(packed, recipient)
 
-    async def append(self, session_id: str, records: tuple[OperationRecord, ...], message_id: str) -> None:
+    async def append(
+        self, session_id: str, records: tuple[OperationRecord, ...], seconds: float, message_id: str
+    ) -> None:
         """Make a session's operations durable; raise `SessionClosedError` if it may not act (any more)."""
         session = await self.usable(session_id)
         if not session.recipient:
@@ -148,6 +150,7 @@ class SessionDesk:
         await self._records.note(*entries)
         find_session(await self._table(), session_id)
         self._touch(session_id)
+        self._observe(session.owner, records, seconds)
 
     async def close(self, session_id: str, reason: str, message_id: str = "") -> None:
         """Close a session; one that is closed stays so."""
@@ -186,13 +189,30 @@ class SessionDesk:
         for record in records:
             slot = slots.get(record.key)
             limit = 0 if slot is None else slot.policy.rate_per_s
-            if limit and record.outcome == OK:
+            if slot is not None and limit and record.outcome == OK:
                 began_s, made = self._rates.get(record.key, (now_s, 0))
                 if now_s - began_s >= 1:
                     began_s, made = now_s, 0
                 if made + record.count > limit:
+                    self._records.metrics.count(
+                        slot.owner,
+                        record.key,
+                        record.algorithm,
+                        record.operation,
+                        f"refused: {KeyRateError.code}",
+                        record.count,
+                    )
                     raise KeyRateError(record.key, limit)
                 self._rates[record.key] = (began_s, made + record.count)
+
+    def _observe(self, owner: str, records: tuple[OperationRecord, ...], seconds: float) -> None:
+        """The operations of one call share its time evenly."""
+        each_s = seconds / max(1, sum(each.count for each in records))
+        for each in records:
+            if each.outcome == OK:
+                self._records.metrics.observe(
+                    owner, each.key, each.algorithm, each.operation, each_s, each.count
+                )
 
     async def close_with_key(self, key: str) -> None:
         """Close every session that was opened for ``key``."""

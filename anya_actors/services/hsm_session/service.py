@@ -91,6 +91,7 @@ class HsmSessionService:
     ) -> None:
         self._session_id = session_id
         self._actors = actors
+        self._clock = clock
         self._algorithms = algorithms
         self._guard = guard
         self._randomness = randomness
@@ -177,6 +178,7 @@ class HsmSessionService:
         raises: `InvalidSignatureError`, `InvalidCiphertextError`, `KeyExhaustedError`, `KeyRateError`.
         """
         self._keys.check_open()
+        began_s = self._clock.monotonic_s()
         try:
             if not 1 <= len(requests) <= MAX_BATCH:
                 raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
@@ -184,7 +186,8 @@ class HsmSessionService:
         except REFUSALS as error:
             await self._refuse(error, *_records_of(requests, key))
             raise
-        await self._record(*_records_of(requests, key, answers))
+        seconds = self._clock.monotonic_s() - began_s
+        await self._record(*_records_of(requests, key, answers), seconds=seconds)
         return tuple(answers)
 
     async def perform_each(self, requests: tuple[Request, ...]) -> tuple[Answer | Refusal, ...]:
@@ -192,6 +195,7 @@ class HsmSessionService:
         self._keys.check_open()
         if not 1 <= len(requests) <= MAX_BATCH:
             raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
+        began_s = self._clock.monotonic_s()
         found: list[Answer | Refusal] = []
         records: list[OperationRecord] = []
         for request in requests:
@@ -202,7 +206,7 @@ class HsmSessionService:
             except REFUSALS as error:
                 found.append(Refusal(error.code, str(error)))
                 records += _with_outcome(error, _records_of((request,), ""))
-        await self._record(*_counted(records))
+        await self._record(*_counted(records), seconds=self._clock.monotonic_s() - began_s)
         return tuple(found)
 
     async def forget_key(self, key: str) -> None:
@@ -238,6 +242,7 @@ class HsmSessionService:
         names it by the SHA-256 of its public half before anyone gets to see it.
         """
         record = OperationRecord("musig2-nonce", key, algorithm="musig2-bip327")
+        began_s = self._clock.monotonic_s()
         try:
             held = await self._permitted(key, "sign", path)
             self._nonces_drawn += 1
@@ -252,7 +257,9 @@ class HsmSessionService:
         except REFUSALS as error:
             await self._refuse(error, record)
             raise
-        await self._record(msgspec.structs.replace(record, detail=commitment(nonce.public_nonce)))
+        seconds = self._clock.monotonic_s() - began_s
+        record = msgspec.structs.replace(record, detail=commitment(nonce.public_nonce))
+        await self._record(record, seconds=seconds)
         self._nonces.add(nonce, key, path, aggregate_key, message)
         return nonce.public_nonce
 
@@ -318,17 +325,18 @@ class HsmSessionService:
     async def _audited(self, *records: OperationRecord) -> AsyncIterator[None]:
         """Make the records durable, with the outcome of the block, before its answer leaves."""
         self._keys.check_open()
+        began_s = self._clock.monotonic_s()
         try:
             yield
         except REFUSALS as error:
             await self._refuse(error, *records)
             raise
-        await self._record(*records)
+        await self._record(*records, seconds=self._clock.monotonic_s() - began_s)
 
     async def _refuse(self, error: AnyaError, *records: OperationRecord) -> None:
         await self._record(*_with_outcome(error, records))
 
-    async def _record(self, *records: OperationRecord) -> None:
+    async def _record(self, *records: OperationRecord, seconds: float = 0.0) -> None:
         versioned = tuple(
             msgspec.structs.replace(
                 each,
@@ -339,9 +347,8 @@ class HsmSessionService:
             for each in records
         )
         try:
-            await self._actors.call(
-                HSM, "append_audit", self._session_id, versioned, message_id=self._message_id()
-            )
+            arguments = (self._session_id, versioned, seconds)
+            await self._actors.call(HSM, "append_audit", *arguments, message_id=self._message_id())
         except SessionClosedError as error:
             self._end(str(error.args[1]))
             raise
