@@ -7,13 +7,19 @@ as many pipelined requests as are sent, and waits for the first byte for ever.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
+import h11
 import httptools
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_TIMEOUT_S: Final = 20.0
+# The application gives a body up earlier, with an answer; this ends bodies that nobody reads.
+BODY_TIMEOUT_S: Final = 60.0
+# A peer that takes none of its answer for so long.
+WRITE_TIMEOUT_S: Final = 30.0
 # Requests sent behind one that is being answered (RFC 9112, section 9.3.2).
 MAX_PIPELINED: Final = 64
 
@@ -22,7 +28,32 @@ _TOO_LARGE: Final = (
 )
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class _SlowReaders:
+    """Drops the connection of a peer that lets its answer lie."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _write_timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]  # of uvicorn's protocol, which stands behind
+        self._write_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()  # type: ignore[misc]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_write_timer()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def _stop_write_timer(self) -> None:
+        timer, self._write_timer = self._write_timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+class BoundedHttpProtocol(_SlowReaders, HttpToolsProtocol):
     """One connection. Its head is bounded up to the size of one read, which the event loop bounds."""
 
     _in_head = True
@@ -71,5 +102,40 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _stop_timer(self) -> None:
         timer, self._head_timer = self._head_timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+class BoundedH11Protocol(_SlowReaders, H11Protocol):
+    """One connection that takes any method. h11 bounds a head and reads one request at a time.
+
+    What it waits for, a head or the rest of a body, must come within its time, however it trickles.
+    """
+
+    _awaited: Any = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.conn.their_state is not self._awaited:
+            self._await()
+
+    def _await(self) -> None:
+        self._stop_timer()
+        self._awaited = self.conn.their_state
+        limit_s = {h11.IDLE: HEAD_TIMEOUT_S, h11.SEND_BODY: BODY_TIMEOUT_S}.get(self._awaited)
+        if limit_s is not None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(limit_s, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

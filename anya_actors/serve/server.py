@@ -15,7 +15,7 @@ import uvicorn
 
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import DoorDownError
-from anya_actors.serve.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from anya_actors.serve.http_protocol import MAX_HEAD_BYTES, BoundedH11Protocol, BoundedHttpProtocol
 from anya_actors.serve.port import join_port
 from anya_actors.serve.settings import Listen
 
@@ -37,9 +37,9 @@ def uvicorn_config(app: Any, listen: Listen, *, any_method: bool = False) -> uvi
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="h11" if any_method else BoundedHttpProtocol,
+        http=BoundedH11Protocol if any_method else BoundedHttpProtocol,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        ws="websockets-sansio",
+        ws="none" if any_method else "websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="on",

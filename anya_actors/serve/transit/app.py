@@ -18,7 +18,7 @@ from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.serve.caller import Door
-from anya_actors.serve.errors import status_of
+from anya_actors.serve.errors import BodyTooLargeError, SlowBodyError, status_of
 from anya_actors.serve.transit import keys, operations
 from anya_actors.serve.transit.caller import TransitDesk, answer, caller_of, error_text, plain
 
@@ -46,11 +46,11 @@ def build_transit(door: Door) -> Starlette:
         lifespan=lifespan,
     )
     app.state.desk = TransitDesk(door)
-    app.add_middleware(_Busy, door=door)
+    app.add_middleware(_Gate, door=door)
     return app
 
 
-class _Busy:
+class _Gate:
     """Refuses what is more than a replica answers at one time."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
@@ -59,7 +59,10 @@ class _Busy:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._in_flight >= self._limit:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._in_flight >= self._limit:
             await plain({"errors": ["too many requests are being answered"]}, 429)(scope, receive, send)
             return
         self._in_flight += 1
@@ -103,9 +106,12 @@ async def _refused(request: Request, error: Exception) -> Response:
         return plain({"errors": ["encryption key not found"]}, 400)
     if status >= 500 and status != 501:
         _log.error("a Transit request failed", code=error.code)
-    known = {429: 429, 413: 413, 501: 400}
+    known = {429: 429, 413: 413, 408: 408, 501: 400}
     code = status if status >= 500 and status != 501 else known.get(status, 400)
-    return plain({"errors": [error_text(error)]}, code)
+    response = plain({"errors": [error_text(error)]}, code)
+    if isinstance(error, BodyTooLargeError | SlowBodyError):
+        response.headers["connection"] = "close"  # nobody will read the rest
+    return response
 
 
 async def _unrouted(_: Request, error: Exception) -> Response:

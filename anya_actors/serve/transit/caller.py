@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
 from collections import OrderedDict
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
@@ -18,7 +19,7 @@ from anya_actors.domain.keys.operations import Request as Operation
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.serve.auth import bearer_token, check_scope
 from anya_actors.serve.caller import Door
-from anya_actors.serve.errors import BodyTooLargeError, MalformedJsonError
+from anya_actors.serve.errors import BodyTooLargeError, MalformedJsonError, SlowBodyError
 from anya_actors.serve.transit.words import Fields
 from anya_actors.services.hsm_client import HSM, SessionClient
 from anya_actors.services.tokens import Claims
@@ -108,14 +109,8 @@ async def caller_of(request: Request, scope: str) -> TransitCaller:
 
 
 async def fields_of(request: Request) -> Fields:
-    """The body's fields, empty without one; raise for what is too long or no JSON object."""
-    desk: TransitDesk = request.app.state.desk
-    limit = desk.door.settings.max_body_bytes
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise BodyTooLargeError(limit)
+    """The body's fields, empty without one; raise for what is too long, too slow or no JSON object."""
+    body = await _body_of(request)
     if not body:
         return {}
     try:
@@ -127,6 +122,26 @@ async def fields_of(request: Request) -> Fields:
     if not isinstance(fields, dict):
         raise InvalidInputError("body", "it is not a JSON object")
     return fields
+
+
+async def _body_of(request: Request) -> bytes:
+    desk: TransitDesk = request.app.state.desk
+    settings = desk.door.settings
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced) > settings.max_body_bytes:
+        raise BodyTooLargeError(settings.max_body_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for part in request.stream():
+                body += part
+                if len(body) > settings.max_body_bytes:  # a chunked one announces no length
+                    raise BodyTooLargeError(settings.max_body_bytes)
+    except TimeoutError:
+        raise SlowBodyError(settings.body_timeout_s) from None
+    except ClientDisconnect:
+        raise InvalidInputError("body", "it broke off") from None
+    return bytes(body)
 
 
 def answer(data: Any, status: int = 200) -> Response:
