@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
@@ -18,10 +18,16 @@ from anya_actors.domain.hsm.views import (
     KeyView,
     SessionView,
 )
-from anya_actors.services.hsm import HsmService
+
+if TYPE_CHECKING:
+    from anya_actors.services.hsm import HsmService
+
+    Shell = DurableActor[HsmService]
+else:  # the coordinator names the shells of all kinds, and must not load what is behind them
+    Shell = DurableActor
 
 
-class HsmActor(DurableActor[HsmService]):
+class HsmActor(Shell):
     """The HSM on Ray. No secret is an argument or an answer: keys travel in sealed boxes alone."""
 
     @served

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.keys.operations import Answer, KeyPath, MusigRound, Refusal, Request, SignRequest
-from anya_actors.services.hsm_session import HsmSessionService
+
+if TYPE_CHECKING:
+    from anya_actors.services.hsm_session import HsmSessionService
+
+    Shell = DurableActor[HsmSessionService]
+else:  # the coordinator names the shells of all kinds, and must not load what is behind them
+    Shell = DurableActor
 
 
-class HsmSessionActor(DurableActor[HsmSessionService]):
+class HsmSessionActor(Shell):
     """A session on Ray. It keeps no state: what it held ends with its process."""
 
     @served

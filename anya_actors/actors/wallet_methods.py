@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.bitcoin.orders import Label
@@ -19,10 +20,16 @@ from anya_actors.domain.bitcoin.views import (
     SignedMessageView,
     WalletView,
 )
-from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
+
+if TYPE_CHECKING:
+    from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
+
+    Shell = DurableActor[BitcoinService]
+else:  # the coordinator names the shells of all kinds, and must not load what is behind them
+    Shell = DurableActor
 
 
-class WalletMethods(DurableActor[BitcoinService]):
+class WalletMethods(Shell):
     """Wallets, payments and messages."""
 
     @served

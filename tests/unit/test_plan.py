@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from anya_actors.bootstrap.plan import NODE_START_TIMEOUT_S, plan_of
@@ -25,3 +27,10 @@ def test_the_node_has_time_to_judge_its_whole_journal_again(tmp_path: Path) -> N
         _children(plan.tree)["hsm/main"].start_timeout_s
         == Settings(data_dir=tmp_path).supervision.start_timeout_s
     )
+
+
+def test_the_plan_loads_nothing_of_what_the_actors_do() -> None:
+    program = "import sys, anya_actors.bootstrap.plan; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"anya_actors.services.bitcoin", "anya_actors.services.hsm", "coincurve", "btclib"}
