@@ -8,6 +8,7 @@ from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.metrics import HsmMetricsView
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
+from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
@@ -219,6 +220,20 @@ class HsmActor(Shell):
     @served
     async def rotate_token_key(self, revoke: bool = False, *, message_id: str) -> KeyView:
         return await self.service.rotate_token_key(revoke, message_id=message_id)
+
+    @served
+    async def revocations(self, known: int = -1) -> Revocations | None:
+        return await self.service.revocations(known)
+
+    @served
+    async def revoke_token(
+        self, token_id: str, expires_unix_s: int, owner: str, by: str, *, message_id: str
+    ) -> None:
+        await self.service.revoke_token(token_id, expires_unix_s, owner, by, message_id=message_id)
+
+    @served
+    async def revoke_subject(self, name: str, by: str, *, message_id: str) -> None:
+        await self.service.revoke_subject(name, by, message_id=message_id)
 
     @served
     async def jwks(self) -> dict[str, Any]:

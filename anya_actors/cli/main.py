@@ -135,5 +135,23 @@ def token_create(
     print(create_token(settings_of(data_dir, config), wanted, ttl_s=ttl, subject=subject))
 
 
+@token_app.command("revoke")
+def token_revoke(
+    token_id: Annotated[str, typer.Option("--id", help="The token with this id (its jti).")] = "",
+    subject: Annotated[
+        str, typer.Option("--subject", help="All that was issued to this subject or client until now.")
+    ] = "",
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """End tokens; without an option, the one on standard input. Done when no door takes them any more."""
+    from anya_actors.cli.token import revoke_tokens
+
+    what = {"token_id": token_id, "subject": subject}
+    if not token_id and not subject:
+        what["token"] = sys.stdin.read().strip()
+    revoke_tokens(settings_of(data_dir, config), {name: value for name, value in what.items() if value})
+
+
 if __name__ == "__main__":
     main()

@@ -17,17 +17,39 @@ from anya_actors.serve.auth import Authenticator, HsmJwks, JwksSource, RateLimit
 from anya_actors.serve.caller import Door
 from anya_actors.serve.event_feed import EventFeed
 from anya_actors.serve.gate import Gate
-from anya_actors.serve.http import bitcoin, events, health, psbt, reference, security, security_keys, wallet
+from anya_actors.serve.http import (
+    bitcoin,
+    events,
+    health,
+    psbt,
+    reference,
+    security,
+    security_access,
+    security_keys,
+    wallet,
+)
 from anya_actors.serve.http import system as system_routes
 from anya_actors.serve.metrics import DoorMetrics
 from anya_actors.serve.openapi import openapi_of
 from anya_actors.serve.problems import install_problem_handlers
+from anya_actors.serve.revocation import HsmRevocations, RevocationSource
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import CoordinatorSystem, SystemSource
 from anya_actors.serve.transit.app import build_transit
 from anya_actors.serve.websocket import events as websocket_events
 
-AREAS: Final = (system_routes, bitcoin, wallet, psbt, security, security_keys, events, health, reference)
+AREAS: Final = (
+    system_routes,
+    bitcoin,
+    wallet,
+    psbt,
+    security,
+    security_access,
+    security_keys,
+    events,
+    health,
+    reference,
+)
 VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *wallet.VIEWS, *psbt.VIEWS, *security.VIEWS)
 
 
@@ -38,13 +60,14 @@ def build_app(
     *,
     system: SystemSource | None = None,
     jwks: JwksSource | None = None,
+    revocations: RevocationSource | None = None,
 ) -> FastAPI:
     """The ASGI application of one replica.
 
-    ``system`` defaults to asking the coordinator, ``jwks`` to asking the HSM, both through
-    ``actors`` and both remembered. Its `Door` is ``app.state.door``.
+    ``system`` defaults to asking the coordinator, ``jwks`` and ``revocations`` to asking the HSM,
+    all through ``actors`` and all remembered. Its `Door` is ``app.state.door``.
     """
-    door = build_door(actors, clock, settings, system=system, jwks=jwks)
+    door = build_door(actors, clock, settings, system=system, jwks=jwks, revocations=revocations)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,6 +103,7 @@ def build_door(
     *,
     system: SystemSource | None = None,
     jwks: JwksSource | None = None,
+    revocations: RevocationSource | None = None,
 ) -> Door:
     """What the routes share."""
     source = system or CoordinatorSystem(actors, clock)
@@ -89,7 +113,9 @@ def build_door(
     return Door(
         actors=actors,
         system=source,
-        authenticator=Authenticator(jwks or HsmJwks(actors), clock, settings),
+        authenticator=Authenticator(
+            jwks or HsmJwks(actors), revocations or HsmRevocations(actors), clock, settings
+        ),
         limiter=limiter,
         feed=EventFeed(actors, clock, buffer=settings.event_buffer, clients=settings.max_event_clients),
         metrics=DoorMetrics(),

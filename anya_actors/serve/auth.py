@@ -14,6 +14,7 @@ from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.serve.errors import MissingScopeError, MissingTokenError, RateLimitError
+from anya_actors.serve.revocation import RevocationSource, RevokedTokens
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.services.tokens import Claims, ExpiredTokenError, InvalidTokenError, TokenVerifier
 
@@ -71,14 +72,13 @@ def allows(claims: Claims, scope: str) -> bool:
 
 
 class Authenticator:
-    """Verifies tokens, remembering each until it expires.
+    """Verifies tokens, remembering each until it expires. One that was revoked is good nowhere."""
 
-    A token stays good until it expires or its key leaves the JWKS: there is no list of revoked
-    ones, so make them short-lived.
-    """
-
-    def __init__(self, source: JwksSource, clock: Clock, settings: DoorSettings) -> None:
+    def __init__(
+        self, source: JwksSource, revocations: RevocationSource, clock: Clock, settings: DoorSettings
+    ) -> None:
         self._source = source
+        self._revoked = RevokedTokens(revocations, clock)
         self._clock = clock
         self._settings = settings
         self._jwks: Mapping[str, Any] | None = None
@@ -94,7 +94,24 @@ class Authenticator:
         return self._jwks or {"keys": []}
 
     async def authenticate(self, token: str) -> Claims:
-        """What the token says; raise `InvalidTokenError`, `ExpiredTokenError`, `UnavailableError`."""
+        """What the token says.
+
+        Raises `InvalidTokenError`, `ExpiredTokenError`, `RevokedTokenError`, `UnavailableError`.
+        """
+        claims = await self.genuine(token)
+        await self._revoked.check(claims)
+        return claims
+
+    async def check_revoked(self, claims: Claims) -> None:
+        """Return if a token that was good still is not revoked; raises what `authenticate` raises."""
+        await self._revoked.check(claims)
+
+    async def close(self) -> None:
+        """Ask the HSM no more."""
+        await self._revoked.close()
+
+    async def genuine(self, token: str) -> Claims:
+        """What the token says, be it revoked or not; raises the rest of what `authenticate` raises."""
         age_s = self._clock.monotonic_s() - self._fetched_s
         # One asks; whoever is known already does not wait behind it.
         if age_s > self._settings.jwks_refresh_s and not self._lock.locked():

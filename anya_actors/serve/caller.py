@@ -51,6 +51,7 @@ class Door:
         """Stop being ready and end every event stream; requests in flight go on."""
         self.draining = True
         await self.feed.close()
+        await self.authenticator.close()
         await self.system.close()
 
     def remember_owner(self, session_id: str, owner: str) -> None:

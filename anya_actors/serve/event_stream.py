@@ -12,6 +12,7 @@ import structlog
 from anya_actors.domain.machine import AnyaError
 from anya_actors.serve.caller import Caller
 from anya_actors.serve.event_feed import FeedItem
+from anya_actors.services.tokens import RevokedTokenError
 
 CURSOR_HEADER: Final = "Anya-Event-Cursor"
 # Stores number events in 64 bits.
@@ -34,10 +35,11 @@ STOPPING: Final = Ending(1001, "stopping: connect again and resume after your la
 UNEXPECTED_DATA: Final = Ending(1003, "unexpected-data: this channel takes no messages")
 UNAVAILABLE: Final = Ending(1013, "unavailable: connect again later and resume after your last cursor")
 EXPIRED: Final = Ending(4401, "expired-token: connect again with a new token")
+REVOKED: Final = Ending(4401, "revoked-token: connect again with a new token")
 TOO_SLOW: Final = Ending(4408, "too-slow: resume after your last cursor and read faster")
 GONE: Final = Ending(1006, "gone")
 
-ENDINGS: Final = (STOPPING, UNEXPECTED_DATA, UNAVAILABLE, EXPIRED, TOO_SLOW)
+ENDINGS: Final = (STOPPING, UNEXPECTED_DATA, UNAVAILABLE, EXPIRED, REVOKED, TOO_SLOW)
 
 
 def is_cursor(text: str) -> bool:
@@ -60,11 +62,14 @@ async def pump(
             return EXPIRED
         try:
             items = await _within(min(settings.event_heartbeat_s, left_s), door.feed.events_after(cursor))
+            if items is not None and not items:
+                return STOPPING
+            await door.authenticator.check_revoked(caller.claims)
+        except RevokedTokenError:
+            return REVOKED
         except AnyaError as error:
             _log.warning("a listener's events cannot be read", cause=error.code)
             return UNAVAILABLE
-        if items is not None and not items:
-            return STOPPING
         sending = beat() if items is None else send(items)
         try:
             async with asyncio.timeout(settings.event_send_timeout_s):

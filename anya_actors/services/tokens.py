@@ -50,6 +50,14 @@ class ExpiredTokenError(AnyaError):
         super().__init__(expired_unix_s)
 
 
+class RevokedTokenError(AnyaError):
+    """A genuine token that was revoked."""
+
+    code = "revoked-token"
+    message = "the access token was revoked"
+    remedy = "Ask for a new one: its subject, its client or all tokens may have been meant."
+
+
 class Claims(msgspec.Struct, frozen=True):
     """What a verified token says. Only `TokenVerifier` makes one."""
 
@@ -58,6 +66,12 @@ class Claims(msgspec.Struct, frozen=True):
     issued_unix_s: int
     expires_unix_s: int
     token_id: str
+    client_id: str = ""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Whom it was issued to: what is revoked by name."""
+        return self.subject, self.client_id
 
 
 class TokenClaims(msgspec.Struct, frozen=True):
@@ -144,7 +158,7 @@ class TokenVerifier:
         if begins > now_unix_s + CLOCK_SKEW_S:
             raise InvalidTokenError("it is not yet valid")
         scopes = frozenset(claims.scope.split())
-        return Claims(claims.sub, scopes, claims.iat, claims.exp, claims.jti)
+        return Claims(claims.sub, scopes, claims.iat, claims.exp, claims.jti, claims.client_id or "")
 
     def _authentic_payload(self, token: str) -> bytes:
         if len(token) > MAX_TOKEN_BYTES:

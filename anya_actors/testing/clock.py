@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # How often a task may pass control on before its next sleep and still be waited for by `advance`.
 _TURNS = 64
@@ -56,6 +60,14 @@ class ManualClock:
             woken.set_result(None)
             await self._run_ready()
         self._elapsed_s = end_s
+
+    async def pass_until(self, work: Awaitable[T], step_s: float = 0.5) -> T:
+        """Let time pass for as long as ``work`` takes; give what it gives."""
+        task = asyncio.ensure_future(work)
+        await self._run_ready()
+        while not task.done():
+            await self.advance(step_s)
+        return task.result()
 
     async def wait_sleepers(self, count: int) -> None:
         """Return once at least ``count`` sleeps are waiting."""

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.coordinator.views import ActorView, SupervisorView, SystemView
+from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.serve.settings import DoorSettings, Listen
 from anya_actors.serve.system_source import SystemSnapshot
 from anya_actors.services.tokens import TokenClaims, public_jwk, sign_token
@@ -46,6 +47,10 @@ class GivenKeys:
     async def jwks(self) -> Mapping[str, Any]:
         """The key set."""
         return self.keys
+
+    async def revocations(self, known: int) -> Revocations | None:
+        """Nothing is revoked."""
+        return Revocations() if known < 0 else None
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,10 @@ def serve_door(keys: Mapping[str, Any], ready: Connection) -> None:
     from anya_actors.serve.app import build_app
     from anya_actors.testing.local_actors import LocalActors
 
-    system = GivenSystem(SystemSnapshot.of(a_platform()))
+    system, hsm = GivenSystem(SystemSnapshot.of(a_platform())), GivenKeys(keys)
     serve_app(
-        lambda: build_app(LocalActors(), SystemClock(), SETTINGS, system=system, jwks=GivenKeys(keys)), ready
+        lambda: build_app(LocalActors(), SystemClock(), SETTINGS, system=system, jwks=hsm, revocations=hsm),
+        ready,
     )
 
 

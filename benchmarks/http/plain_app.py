@@ -7,7 +7,7 @@ FastAPI turns to JSON) and tuned (a request handler without dependency, the JSON
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.responses import Response
@@ -15,14 +15,19 @@ from starlette.responses import Response
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.domain.machine import AnyaError
 from anya_actors.serve.auth import Authenticator, JwksSource, allows
+from anya_actors.serve.revocation import RevocationSource
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.serve.system_source import SystemSnapshot
 from anya_actors.services.tokens import Claims
 
 
-def build_plain(jwks: JwksSource, settings: DoorSettings, snapshot: SystemSnapshot) -> FastAPI:
+class TokenSource(JwksSource, RevocationSource, Protocol):
+    """The keys of tokens, and which tokens are revoked."""
+
+
+def build_plain(hsm: TokenSource, settings: DoorSettings, snapshot: SystemSnapshot) -> FastAPI:
     """The comparison, at ``/idiomatic`` and ``/tuned``."""
-    authenticator = Authenticator(jwks, SystemClock(), settings)
+    authenticator = Authenticator(hsm, hsm, SystemClock(), settings)
     app = FastAPI()
 
     async def claims_of(request: Request) -> Claims:

@@ -166,3 +166,16 @@ class WaitingPeriodError(AnyaError):
 
     def __init__(self, key: str, destroy_unix_ms: int) -> None:
         super().__init__(key, destroy_unix_ms)
+
+
+class RevocationLimitError(AnyaError):
+    """As many single tokens, or subjects and clients, are revoked as the list holds."""
+
+    code = "revocation-limit"
+    message = "{} revocations are in force, the limit"
+    remedy = (
+        "Revoke by subject, which takes one place; or rotate the token key with `revoke`, which ends all."
+    )
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)

@@ -1,6 +1,7 @@
 """The HSM's stored records side by side: one machine for each kind of store key.
 
-``root``, ``issuer``, ``audit`` and ``sessions`` are single records; ``key/<name>`` is one key slot.
+``root``, ``issuer``, ``audit``, ``sessions`` and ``revocations`` are single records; ``key/<name>`` is one
+key slot.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anya_actors.domain.hsm.records import (
     SecuritySessionClosed,
     SecuritySessionOpened,
 )
+from anya_actors.domain.hsm.revocations import Revocations, step_revocations
 from anya_actors.domain.hsm.root import Root, step_root
 from anya_actors.domain.hsm.sessions import (
     SessionExtended,
@@ -36,9 +38,10 @@ ROOT: Final = "root"
 ISSUER: Final = "issuer"
 AUDIT: Final = "audit"
 SESSIONS: Final = "sessions"
+REVOCATIONS: Final = "revocations"
 KEY_PREFIX: Final = "key/"
 
-Record = Root | KeySlot | SessionTable | Issuer | AuditHead
+Record = Root | KeySlot | SessionTable | Issuer | AuditHead | Revocations
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -73,14 +76,16 @@ def initial(key: str) -> Record:
     if key.startswith(KEY_PREFIX):
         return KeySlot(key.removeprefix(KEY_PREFIX))
     singles: dict[str, type[Record]] = {
-        ROOT: Root, ISSUER: Issuer, AUDIT: AuditHead, SESSIONS: SessionTable,
+        ROOT: Root, ISSUER: Issuer, AUDIT: AuditHead, SESSIONS: SessionTable, REVOCATIONS: Revocations,
     }  # fmt: skip
     return singles[key]()  # type: ignore[call-arg]  # KeySlot, which needs a name, is not in the table
 
 
 def step(record: Record, event: Event) -> Step[Record]:
     """Apply one event to the record it is for; if it is illegal, raise and change nothing."""
-    outcome: Step[Root] | Step[KeySlot] | Step[SessionTable] | Step[Issuer] | Step[AuditHead]
+    outcome: (
+        Step[Root] | Step[KeySlot] | Step[SessionTable] | Step[Issuer] | Step[AuditHead] | Step[Revocations]
+    )
     match record:
         case Root():
             outcome = step_root(record, event)
@@ -92,6 +97,8 @@ def step(record: Record, event: Event) -> Step[Record]:
             outcome = step_issuer(record, event)
         case AuditHead():
             outcome = step_audit_head(record, event)
+        case Revocations():
+            outcome = step_revocations(record, event)
     return Step(outcome.state, outcome.commands, outcome.events)
 
 

@@ -48,6 +48,16 @@ class TokenKeyRotation(Body):
     revoke: bool = False
 
 
+class TokenRevocation(Body):
+    """What is to end: one token, named by itself or by its id, or all of a subject or client."""
+
+    token: str | None = Field(None, min_length=1, max_length=8192)
+    token_id: str | None = Field(None, min_length=1, max_length=128, description="Its `jti`")
+    subject: str | None = Field(
+        None, min_length=1, max_length=128, description="Or a client: all that was issued to it until now"
+    )
+
+
 class NewToken(Body):
     """An access token for a subject."""
 

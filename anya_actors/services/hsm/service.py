@@ -33,6 +33,8 @@ from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import Cipher, PassphraseKdf, SealedBoxes
 from anya_actors.ports.state_store import StateStore
+from anya_actors.services.hsm.access import Access
+from anya_actors.services.hsm.access_calls import AccessCalls
 from anya_actors.services.hsm.audit import AuditTrail
 from anya_actors.services.hsm.audit_proofs import AuditProofs
 from anya_actors.services.hsm.checkpoints import Checkpoints
@@ -55,7 +57,7 @@ MAX_RANDOM_BYTES: Final = 64 * 1024
 _log = structlog.get_logger(__name__)
 
 
-class HsmService(KeyCalls):
+class HsmService(KeyCalls, AccessCalls):
     """Keeps keys under a passphrase, gives them to sessions, audits every use, issues tokens.
 
     Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
@@ -104,6 +106,7 @@ class HsmService(KeyCalls):
             self._records, self._settings.checkpoint_delay_s, self._settings.checkpoint_entries
         )
         self._proofs = AuditProofs(self._trail, self._checkpoints.signed)
+        self._access = Access(self._records)
         self._vault: Vault | None = None
         self._ring: KeyRing | None = None
         self._session_desk: SessionDesk | None = None
@@ -263,7 +266,8 @@ class HsmService(KeyCalls):
             grant = await self._records.answered(ISSUER, message_id, request)
             if grant is None:
                 slot = await self._keys.platform_key(API_KEY)
-                event = self._grant(subject, scopes, ttl_s, slot.versions[-1].version)
+                now_s = await self._access.issuing_unix_s(subject)
+                event = self._grant(subject, scopes, ttl_s, slot.versions[-1].version, now_s)
                 grant = await self._records.change(ISSUER, event, message_id=message_id, request=request)
         if not isinstance(grant, Grant):
             raise TypeError(f"a grant was answered with {type(grant).__name__}")
@@ -276,14 +280,15 @@ class HsmService(KeyCalls):
         return {"keys": [public_jwk(version.public_key) for version in reversed(usable)]}
 
     async def rotate_token_key(self, revoke: bool = False, *, message_id: str) -> KeyView:
-        """Sign tokens by a new key from now on. Old tokens hold until they expire.
+        """Sign tokens by a new key from now on; old tokens hold on, unless ``revoke`` ends them all."""
+        view = await self._life.rotate_platform_key(API_KEY, revoke, message_id)
+        if revoke:
+            await self._access.revoke_name("", API_KEY, f"{message_id}/tokens")
+        return view
 
-        ``revoke`` ends them all, within the time that the doors keep a key set (five minutes).
-        """
-        return await self._life.rotate_platform_key(API_KEY, revoke, message_id)
-
-    def _grant(self, subject: str, scopes: tuple[str, ...], ttl_s: int, version: int) -> TokenIssued:
-        now_s = self._records.clock.now_unix_ms() // 1000
+    def _grant(
+        self, subject: str, scopes: tuple[str, ...], ttl_s: int, version: int, now_s: int
+    ) -> TokenIssued:
         token_id = self._records.randomness.token_bytes(16).hex()
         audit = self._records.entry("issue-token", owner=subject, key=API_KEY, algorithm="ed25519")
         return TokenIssued(Grant(token_id, subject, scopes, now_s, now_s + ttl_s, version), audit)

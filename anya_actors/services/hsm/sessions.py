@@ -220,6 +220,12 @@ class SessionDesk:
             if key in session.keys:
                 await self.close(session.session_id, f"key {key} was disabled")
 
+    async def close_of(self, owner: str, reason: str) -> None:
+        """Close every session of ``owner``."""
+        for session in (await self._table()).sessions:
+            if session.owner == owner:
+                await self.close(session.session_id, reason)
+
     async def close_with_disabled_keys(self) -> None:
         """Close what a predecessor that died while it disabled a key left open."""
         for session in (await self._table()).sessions:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from anya_actors.adapters.memory.event_bus import MemoryEventBus
 from anya_actors.adapters.system.clock import SystemClock
+from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.ports.event_bus import Delivered
 from anya_actors.ports.state_store import Recorded
 from anya_actors.serve.app import build_app
@@ -90,6 +91,9 @@ class Tokens:
     async def jwks(self) -> Mapping[str, Any]:
         return {"keys": [public_jwk(self._public)]}
 
+    async def revocations(self, known: int) -> Revocations | None:
+        return Revocations()
+
     def make(self, *scopes: str, ttl_s: int = 600) -> str:
         now_s = self._clock.now_unix_ms() // 1000
         claims = TokenClaims("anya-hsm", "anya", "alice", " ".join(scopes), now_s, now_s + ttl_s, "t")
@@ -115,7 +119,10 @@ class OpenDoor:
         self.bitcoin = Bitcoin()
         actors = LocalActors({"coordinator": self.coordinator, "bitcoin/main": self.bitcoin})
         settings = DoorSettings(audience="anya", issuer="anya-hsm", **self._settings)
-        return build_app(actors, self.clock, settings, system=StandingSystem(), jwks=self.tokens)
+        tokens = self.tokens
+        return build_app(
+            actors, self.clock, settings, system=StandingSystem(), jwks=tokens, revocations=tokens
+        )
 
     async def there(self, work: Any) -> Any:
         """Run a coroutine on the door's loop."""

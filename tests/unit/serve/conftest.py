@@ -18,6 +18,7 @@ from anya_actors.domain.bitcoin.views import AddressView, BalanceView, PaymentVi
 from anya_actors.domain.encoding import Schema
 from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
+from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
 from anya_actors.domain.machine import InvalidInputError, SystemEvent
@@ -191,6 +192,7 @@ class MemoryHsm:
         self.once = Once()
         self.token_key = ed25519.Ed25519PrivateKey.generate()
         self.jwks_asked = 0
+        self.revoked = Revocations()
         self.key_views: dict[str, KeyView] = {}
         self.open: dict[str, SessionView] = {}
         self.private = ed25519.Ed25519PrivateKey.generate()
@@ -215,6 +217,9 @@ class MemoryHsm:
     async def jwks(self) -> dict[str, Any]:
         self.jwks_asked += 1
         return {"keys": [public_jwk(raw_public(self.token_key))]}
+
+    async def revocations(self, known: int) -> Revocations | None:
+        return None if known == self.revoked.version else self.revoked
 
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int, *, message_id: str) -> str:
         return self.sign(subject, scopes, ttl_s)

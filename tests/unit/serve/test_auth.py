@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from anya_actors.domain.hsm.revocations import LEASE_S
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.serve import auth
 from anya_actors.serve.auth import Authenticator, HsmJwks, allows, bearer_token
 from anya_actors.serve.errors import MissingTokenError
+from anya_actors.serve.revocation import HsmRevocations
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.services.tokens import Claims, ExpiredTokenError, InvalidTokenError
 
@@ -19,7 +21,8 @@ from anya_actors.services.tokens import Claims, ExpiredTokenError, InvalidTokenE
 @pytest.fixture
 def authenticator(platform: Any) -> Authenticator:
     settings = DoorSettings(audience="anya", issuer="anya-hsm")
-    return Authenticator(HsmJwks(platform.actors), platform.clock, settings)
+    sources = HsmJwks(platform.actors), HsmRevocations(platform.actors)
+    return Authenticator(*sources, platform.clock, settings)
 
 
 def claims(*scopes: str) -> Claims:
@@ -112,10 +115,32 @@ async def test_a_token_dies_with_its_key(platform: Any, authenticator: Authentic
         await authenticator.authenticate(token)
 
 
-async def test_tokens_are_verified_while_the_hsm_is_down(platform: Any, authenticator: Authenticator) -> None:
+async def test_tokens_are_verified_without_the_hsm_for_as_long_as_the_list_of_revoked_ones_is_believed(
+    platform: Any, authenticator: Authenticator
+) -> None:
     token = platform.token("admin", ttl_s=7200)
     await authenticator.authenticate(token)
     platform.actors.remove("hsm/main")
+    await platform.clock.advance(LEASE_S)
+    assert (await authenticator.authenticate(token)).subject == "alice"
+    await platform.clock.advance(0.1)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="the list of revoked tokens"):
+            await authenticator.authenticate(token)
+    platform.actors.place("hsm/main", platform.hsm)
+    assert (await authenticator.authenticate(token)).subject == "alice"
+
+
+async def test_tokens_are_verified_by_old_keys_while_the_hsm_gives_none(
+    platform: Any, authenticator: Authenticator
+) -> None:
+    token = platform.token("admin", ttl_s=7200)
+    await authenticator.authenticate(token)
+
+    async def jwks() -> dict[str, Any]:
+        raise UnavailableError("hsm/main", "it is sealed")
+
+    platform.hsm.jwks = jwks
     await platform.clock.advance(301)
     assert (await authenticator.authenticate(token)).subject == "alice"
 
