@@ -31,8 +31,49 @@ class HsmSessionActor(Shell):
         return await self.service.sign(key, message, algorithm)
 
     @served
-    async def sign_batch(self, key: str, messages: tuple[bytes, ...], algorithm: str) -> tuple[bytes, ...]:
-        return await self.service.sign_batch(key, messages, algorithm)
+    async def sign_batch(
+        self, key: str, messages: tuple[bytes, ...], algorithm: str, version: int = 0
+    ) -> tuple[bytes, ...]:
+        return await self.service.sign_batch(key, messages, algorithm, version)
+
+    @served
+    async def verify_batch(
+        self,
+        key: str,
+        messages: tuple[bytes, ...],
+        signatures: tuple[bytes, ...],
+        algorithm: str,
+        version: int = 0,
+    ) -> None:
+        await self.service.verify_batch(key, messages, signatures, algorithm, version)
+
+    @served
+    async def mac_batch(
+        self, key: str, messages: tuple[bytes, ...], algorithm: str, version: int = 0
+    ) -> tuple[bytes, ...]:
+        return await self.service.mac_batch(key, messages, algorithm, version)
+
+    @served
+    async def encrypt_batch(
+        self,
+        key: str,
+        plaintexts: tuple[bytes, ...],
+        algorithm: str,
+        associated_data: bytes = b"",
+        version: int = 0,
+    ) -> tuple[bytes, ...]:
+        return await self.service.encrypt_batch(key, plaintexts, algorithm, associated_data, version)
+
+    @served
+    async def decrypt_batch(
+        self,
+        key: str,
+        ciphertexts: tuple[bytes, ...],
+        algorithm: str,
+        associated_data: bytes = b"",
+        version: int = 0,
+    ) -> tuple[bytes, ...]:
+        return await self.service.decrypt_batch(key, ciphertexts, algorithm, associated_data, version)
 
     @served
     async def verify(self, key: str, message: bytes, signature: bytes, algorithm: str) -> None:

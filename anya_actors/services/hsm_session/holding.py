@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedError
 from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
-from anya_actors.domain.hsm.policy import check_not_expired
+from anya_actors.domain.hsm.policy import check_not_expired, check_path_allowed
 from anya_actors.domain.hsm.views import SessionView
+from anya_actors.domain.keys.operations import KeyPath, check_path
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
@@ -92,6 +93,16 @@ class SessionKeys:
         if held is None:
             raise InvalidInputError("version", f"version {version} of key {name} may not be used")
         check_not_expired(held.facts.policy, name, self._clock.now_unix_ms())
+        return held
+
+    async def permitted(self, name: str, needed: str | None, path: KeyPath, version: int = 0) -> HeldKey:
+        """As `key`, if the key may do what is ``needed`` at ``path``, else `OperationRefusedError`."""
+        if path:
+            check_path(path)
+        held = await self.key(name, version)
+        if needed is not None and needed not in held.facts.operations:
+            raise OperationRefusedError(name, needed)
+        check_path_allowed(held.facts.policy, name, path)
         return held
 
     def holds(self, held: HeldKey) -> bool:

@@ -48,20 +48,20 @@ def perform(
             )
             return b""
         case EncryptRequest():
-            cipher = _as(CipherKey, facts, private)
+            cipher = as_kind(CipherKey, facts, private)
             return cipher.encrypt(request.plaintext, request.algorithm, request.associated_data, nonce)
         case DecryptRequest():
-            cipher = _as(CipherKey, facts, private)
+            cipher = as_kind(CipherKey, facts, private)
             return cipher.decrypt(request.ciphertext, request.algorithm, request.associated_data)
         case MacRequest():
-            return _as(MacKey, facts, private).mac(request.message, request.algorithm)
+            return as_kind(MacKey, facts, private).mac(request.message, request.algorithm)
         case VerifyMacRequest():
-            _as(MacKey, facts, private).verify_mac(request.message, request.mac, request.algorithm)
+            as_kind(MacKey, facts, private).verify_mac(request.message, request.mac, request.algorithm)
             return b""
         case AgreeRequest():
             return _agree(algorithms, facts, private, request)
         case StretchRequest():
-            return _as(StretchingKey, facts, private).stretch(request)
+            return as_kind(StretchingKey, facts, private).stretch(request)
     raise InvalidInputError("key", f"a {facts.key_type} key has no part in this operation")
 
 
@@ -69,7 +69,7 @@ T = TypeVar("T")
 _KNOWN: Final[dict[tuple[type, type], bool]] = {}
 
 
-def _is(protocol: type, private: PrivateKey) -> bool:
+def is_kind(protocol: type, private: PrivateKey) -> bool:
     """Whether the key is of this kind, which its class decides; asking a protocol takes 50 µs."""
     place = (protocol, type(private))
     if place not in _KNOWN:
@@ -77,8 +77,9 @@ def _is(protocol: type, private: PrivateKey) -> bool:
     return _KNOWN[place]
 
 
-def _as(protocol: Callable[..., T], facts: ParcelKey, private: PrivateKey) -> T:
-    if not _is(cast(type, protocol), private):
+def as_kind(protocol: Callable[..., T], facts: ParcelKey, private: PrivateKey) -> T:
+    """The key as one of this kind; raise `InvalidInputError`."""
+    if not is_kind(cast(type, protocol), private):
         raise InvalidInputError("key", f"a {facts.key_type} key has no part in this operation")
     return cast(T, private)
 
@@ -92,12 +93,12 @@ def needs_nonce(facts: ParcelKey, request: Request) -> bool:
 
 
 def _sign(facts: ParcelKey, private: PrivateKey, request: SignRequest) -> bytes:
-    if _is(KeyTree, private):
+    if is_kind(KeyTree, private):
         with cast(KeyTree, private).at(request.path) as key:
             return sign_by(key, request)
     if request.path or request.taproot_merkle_root is not None or request.tweak is not None:
         raise InvalidInputError("path", f"a {facts.key_type} key has no children and no tweaks")
-    return _as(SigningKey, facts, private).sign(request.message, request.algorithm)
+    return as_kind(SigningKey, facts, private).sign(request.message, request.algorithm)
 
 
 def _public_key(facts: ParcelKey, private: PrivateKey, request: VerifyRequest) -> bytes:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
 
 from anya_actors.domain.hsm.audit import OperationRecord
-from anya_actors.domain.hsm.errors import (
-    KeyExhaustedError,
-    NonceLostError,
-    OperationRefusedError,
-    SessionClosedError,
-    UnknownKeyError,
-)
+from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.nonces import OpenNonces, commitment, session_of
-from anya_actors.domain.hsm.policy import check_path_allowed
-from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError
-from anya_actors.domain.keys.musig2 import InvalidContributionError
-from anya_actors.domain.keys.musig2_signing import NonceReusedError
 from anya_actors.domain.keys.operations import (
     OPERATION_OF,
     PERMISSION_OF,
@@ -40,7 +28,6 @@ from anya_actors.domain.keys.operations import (
     SignRequest,
     StretchRequest,
     VerifyRequest,
-    check_path,
 )
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import Actors
@@ -50,23 +37,18 @@ from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm_session.allotments import Allotments
+from anya_actors.services.hsm_session.batches import Batches, Turn, check_count
 from anya_actors.services.hsm_session.holding import HSM, HeldKey, SessionKeys
 from anya_actors.services.hsm_session.performing import MAX_RANDOM_BYTES, needs_nonce, perform
-
-MAX_BATCH: Final = 1024
-CLOSING_TIMEOUT_S: Final = 2.0
-
-REFUSALS: Final = (
-    InvalidCiphertextError,
-    InvalidContributionError,
-    InvalidInputError,
-    InvalidSignatureError,
-    KeyExhaustedError,
-    NonceLostError,
-    NonceReusedError,
-    OperationRefusedError,
-    UnknownKeyError,
+from anya_actors.services.hsm_session.recording import (
+    REFUSALS,
+    SessionRecords,
+    counted,
+    records_of,
+    with_outcome,
 )
+
+CLOSING_TIMEOUT_S: Final = 2.0
 
 
 class HsmSessionService:
@@ -101,6 +83,10 @@ class HsmSessionService:
         self._keys = SessionKeys(
             session_id, actors=actors, algorithms=algorithms, boxes=boxes, guard=guard, clock=clock
         )
+        self._records = SessionRecords(
+            session_id, self._keys, self._end, actors=actors, clock=clock, randomness=randomness
+        )
+        self._batches = Batches(self._keys, self._records, self._allotments, algorithms, clock)
 
     @property
     def held_keys(self) -> tuple[HeldKey, ...]:
@@ -129,14 +115,14 @@ class HsmSessionService:
                     HSM,
                     "close_session",
                     self._session_id,
-                    message_id=self._message_id(),
+                    message_id=self._records.fresh_id(),
                     timeout_s=CLOSING_TIMEOUT_S,
                 )
 
     async def public_key(self, key: str, path: KeyPath = ()) -> bytes:
         """SEC1 compressed (33 bytes, secp256k1 and bip32) or 32 bytes (Ed25519)."""
-        async with self._audited(OperationRecord("public-key", key)):
-            held = await self._permitted(key, None, path)
+        async with self._records.audited(OperationRecord("public-key", key)):
+            held = await self._keys.permitted(key, None, path)
             if not path:
                 return held.facts.public_key
             with _tree(held).at(path) as private:
@@ -144,8 +130,8 @@ class HsmSessionService:
 
     async def extended_public_key(self, key: str, path: KeyPath, testnet: bool) -> str:
         """The BIP32 extended public key at a path, as text."""
-        async with self._audited(OperationRecord("extended-public-key", key)):
-            private = (await self._permitted(key, None, path)).private
+        async with self._records.audited(OperationRecord("extended-public-key", key)):
+            private = (await self._keys.permitted(key, None, path)).private
             if not isinstance(private, Bip32Tree):
                 raise InvalidInputError("key", "only a bip32 key is extended")
             return private.extended_public_key(path, testnet=testnet)
@@ -158,20 +144,60 @@ class HsmSessionService:
         """
         return (await self.sign_many((SignRequest(key, message, algorithm),)))[0]
 
-    async def sign_batch(self, key: str, messages: tuple[bytes, ...], algorithm: str) -> tuple[bytes, ...]:
-        """Sign up to 1024 messages by one key; all or none. One audit entry counts them."""
-        requests = tuple(SignRequest(key, message, algorithm) for message in messages)
-        return await self.sign_many(requests, key)
+    async def sign_batch(
+        self, key: str, messages: tuple[bytes, ...], algorithm: str, version: int = 0
+    ) -> tuple[bytes, ...]:
+        """Sign up to 1024 messages by one version of a key; all or none. One audit entry counts them."""
+        return tuple(await self._batches.sign(key, messages, algorithm, version))
 
-    async def sign_many(self, requests: tuple[SignRequest, ...], key: str = "") -> tuple[bytes, ...]:
+    async def verify_batch(
+        self,
+        key: str,
+        messages: tuple[bytes, ...],
+        signatures: tuple[bytes, ...],
+        algorithm: str,
+        version: int = 0,
+    ) -> None:
+        """Return if every signature holds; raise `InvalidSignatureError`. Otherwise as `sign_batch`."""
+        await self._batches.verify(key, messages, signatures, algorithm, version)
+
+    async def mac_batch(
+        self, key: str, messages: tuple[bytes, ...], algorithm: str, version: int = 0
+    ) -> tuple[bytes, ...]:
+        """Message authentication codes, as `sign_batch` signs."""
+        return tuple(await self._batches.mac(key, messages, algorithm, version))
+
+    async def encrypt_batch(
+        self,
+        key: str,
+        plaintexts: tuple[bytes, ...],
+        algorithm: str,
+        associated_data: bytes = b"",
+        version: int = 0,
+    ) -> tuple[bytes, ...]:
+        """Encrypt, all with the same associated data, as `sign_batch` signs."""
+        return tuple(await self._batches.encrypt(key, plaintexts, algorithm, associated_data, version))
+
+    async def decrypt_batch(
+        self,
+        key: str,
+        ciphertexts: tuple[bytes, ...],
+        algorithm: str,
+        associated_data: bytes = b"",
+        version: int = 0,
+    ) -> tuple[bytes, ...]:
+        """Decrypt; raise `InvalidCiphertextError` if any was altered. Otherwise as `sign_batch`."""
+        return tuple(await self._batches.decrypt(key, ciphertexts, algorithm, associated_data, version))
+
+    async def sign_many(self, requests: tuple[SignRequest, ...]) -> tuple[bytes, ...]:
         """Sign up to 1024 requests, of any keys and paths; all or none. Audited once for each key."""
-        return tuple([answer.data for answer in await self.perform(requests, key)])
+        return tuple([answer.data for answer in await self.perform(requests)])
 
     async def verify(self, key: str, message: bytes, signature: bytes, algorithm: str) -> None:
         """Return if ``signature`` is one of ``message`` by ``key``; raise `InvalidSignatureError`."""
         await self.perform((VerifyRequest(key, message, signature, algorithm),))
 
-    async def perform(self, requests: tuple[Request, ...], key: str = "") -> tuple[Answer, ...]:
+    async def perform(self, requests: tuple[Request, ...]) -> tuple[Answer, ...]:
         """Do up to 1024 operations of any kind and any keys; all or none, in order.
 
         Each key, algorithm and operation leaves one audit entry, that counts. Besides what `sign`
@@ -180,21 +206,22 @@ class HsmSessionService:
         self._keys.check_open()
         began_s = self._clock.monotonic_s()
         try:
-            if not 1 <= len(requests) <= MAX_BATCH:
-                raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
-            answers = [await self._perform(request) for request in requests]
+            check_count("messages", len(requests))
+            turn, answers = Turn(self._clock), []
+            for request in requests:
+                answers.append(await self._perform(request))
+                await turn.pause_if_long()
         except REFUSALS as error:
-            await self._refuse(error, *_records_of(requests, key))
+            await self._records.refuse(error, *records_of(requests))
             raise
         seconds = self._clock.monotonic_s() - began_s
-        await self._record(*_records_of(requests, key, answers), seconds=seconds)
+        await self._records.add(*records_of(requests, answers), seconds=seconds)
         return tuple(answers)
 
     async def perform_each(self, requests: tuple[Request, ...]) -> tuple[Answer | Refusal, ...]:
         """As `perform`, but what is refused does not stop the others."""
         self._keys.check_open()
-        if not 1 <= len(requests) <= MAX_BATCH:
-            raise InvalidInputError("messages", f"send 1 to {MAX_BATCH}")
+        check_count("messages", len(requests))
         began_s = self._clock.monotonic_s()
         found: list[Answer | Refusal] = []
         records: list[OperationRecord] = []
@@ -202,11 +229,11 @@ class HsmSessionService:
             try:
                 answer = await self._perform(request)
                 found.append(answer)
-                records += _records_of((request,), "", [answer])
+                records += records_of((request,), [answer])
             except REFUSALS as error:
                 found.append(Refusal(error.code, str(error)))
-                records += _with_outcome(error, _records_of((request,), ""))
-        await self._record(*_counted(records), seconds=self._clock.monotonic_s() - began_s)
+                records += with_outcome(error, records_of((request,)))
+        await self._records.add(*counted(records), seconds=self._clock.monotonic_s() - began_s)
         return tuple(found)
 
     async def forget_key(self, key: str) -> None:
@@ -216,8 +243,8 @@ class HsmSessionService:
 
     async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
         """The public key times the key at ``path``, 33 bytes (secp256k1, bip32)."""
-        async with self._audited(OperationRecord("derive", key, algorithm="ecdh-secp256k1")):
-            held = await self._permitted(key, "derive", path)
+        async with self._records.audited(OperationRecord("derive", key, algorithm="ecdh-secp256k1")):
+            held = await self._keys.permitted(key, "derive", path)
             with _tree(held).at(path) as private:
                 return private.shared_point(public_key)
 
@@ -226,10 +253,9 @@ class HsmSessionService:
     ) -> tuple[bytes, ...]:
         """Up to 1024 public keys times the key at ``path``; all or none. One audit entry counts them."""
         record = OperationRecord("derive", key, algorithm="ecdh-secp256k1", count=len(public_keys))
-        async with self._audited(record):
-            if not 1 <= len(public_keys) <= MAX_BATCH:
-                raise InvalidInputError("public_keys", f"send 1 to {MAX_BATCH}")
-            held = await self._permitted(key, "derive", path)
+        async with self._records.audited(record):
+            check_count("public_keys", len(public_keys))
+            held = await self._keys.permitted(key, "derive", path)
             with _tree(held).at(path) as private:
                 return tuple([private.shared_point(public_key) for public_key in public_keys])
 
@@ -244,7 +270,7 @@ class HsmSessionService:
         record = OperationRecord("musig2-nonce", key, algorithm="musig2-bip327")
         began_s = self._clock.monotonic_s()
         try:
-            held = await self._permitted(key, "sign", path)
+            held = await self._keys.permitted(key, "sign", path)
             self._nonces_drawn += 1
             unique = f"{self._session_id}/{self._nonces_drawn}".encode()
             with _tree(held).at(path) as private:
@@ -255,11 +281,11 @@ class HsmSessionService:
                     extra_input=unique,
                 )
         except REFUSALS as error:
-            await self._refuse(error, record)
+            await self._records.refuse(error, record)
             raise
         seconds = self._clock.monotonic_s() - began_s
         record = msgspec.structs.replace(record, detail=commitment(nonce.public_nonce))
-        await self._record(record, seconds=seconds)
+        await self._records.add(record, seconds=seconds)
         self._nonces.add(nonce, key, path, aggregate_key, message)
         return nonce.public_nonce
 
@@ -273,8 +299,8 @@ class HsmSessionService:
         record = OperationRecord(
             "musig2-sign", key, algorithm="musig2-bip327", detail=commitment(public_nonce)
         )
-        async with self._audited(record):
-            held = await self._permitted(key, "sign", path)
+        async with self._records.audited(record):
+            held = await self._keys.permitted(key, "sign", path)
             with self._nonces.take(public_nonce, key, path, signing) as nonce:
                 session = session_of(signing)
                 with _tree(held).at(path) as private:
@@ -291,12 +317,12 @@ class HsmSessionService:
             return await self._rewrap(request)
         needed = PERMISSION_OF[OPERATION_OF[type(request)]]
         path = request.path if isinstance(request, SignRequest | VerifyRequest | AgreeRequest) else ()
-        held = await self._permitted(request.key, needed, path, request.version)
+        held = await self._keys.permitted(request.key, needed, path, request.version)
         nonce = b""
         if needs_nonce(held.facts, request):
             nonce = await self._allotments.nonce(held.facts)
             while not self._keys.holds(held):  # rotated or configured while we waited
-                held = await self._permitted(request.key, needed, path, request.version)
+                held = await self._keys.permitted(request.key, needed, path, request.version)
                 nonce = await self._allotments.nonce(held.facts)
         if not held.facts.encrypts and isinstance(request, SignRequest | EncryptRequest | MacRequest):
             raise InvalidInputError("version", "this version only decrypts and verifies")
@@ -312,81 +338,12 @@ class HsmSessionService:
         opened = await self._perform(DecryptRequest(request.key, request.ciphertext, *facts, request.version))
         return await self._perform(EncryptRequest(request.key, opened.data, *facts, request.to_version))
 
-    async def _permitted(self, key: str, needed: str | None, path: KeyPath, version: int = 0) -> HeldKey:
-        if path:
-            check_path(path)
-        held = await self._keys.key(key, version)
-        if needed is not None and needed not in held.facts.operations:
-            raise OperationRefusedError(key, needed)
-        check_path_allowed(held.facts.policy, key, path)
-        return held
-
-    @contextlib.asynccontextmanager
-    async def _audited(self, *records: OperationRecord) -> AsyncIterator[None]:
-        """Make the records durable, with the outcome of the block, before its answer leaves."""
-        self._keys.check_open()
-        began_s = self._clock.monotonic_s()
-        try:
-            yield
-        except REFUSALS as error:
-            await self._refuse(error, *records)
-            raise
-        await self._record(*records, seconds=self._clock.monotonic_s() - began_s)
-
-    async def _refuse(self, error: AnyaError, *records: OperationRecord) -> None:
-        await self._record(*_with_outcome(error, records))
-
-    async def _record(self, *records: OperationRecord, seconds: float = 0.0) -> None:
-        versioned = tuple(
-            msgspec.structs.replace(
-                each,
-                key=each.key[:128],
-                key_version=each.key_version or self._keys.newest_version(each.key),
-                algorithm=each.algorithm[:32],
-            )
-            for each in records
-        )
-        try:
-            arguments = (self._session_id, versioned, seconds)
-            await self._actors.call(HSM, "append_audit", *arguments, message_id=self._message_id())
-        except SessionClosedError as error:
-            self._end(str(error.args[1]))
-            raise
-        self._keys.touch()
-
     def _end(self, reason: str) -> None:
         self._keys.end(reason)
         self._nonces.wipe()
-
-    def _message_id(self) -> str:
-        return f"{self._session_id}/{self._randomness.token_bytes(16).hex()}"
 
 
 def _tree(held: HeldKey) -> KeyTree:
     if not isinstance(held.private, KeyTree):
         raise InvalidInputError("key", f"a {held.facts.key_type} key has no part in this operation")
     return held.private
-
-
-def _records_of(
-    requests: Sequence[Request], key: str, answers: Sequence[Answer] = ()
-) -> list[OperationRecord]:
-    """One record for each operation, key, version and algorithm, that counts."""
-    if not requests:
-        return [OperationRecord("sign", key, count=0)]
-    versions = [answer.version for answer in answers] or [request.version for request in requests]
-    counts = Counter(
-        (OPERATION_OF[type(request)], request.key, version, request.algorithm)
-        for request, version in zip(requests, versions, strict=True)
-    )
-    return [OperationRecord(*facts, count=count) for facts, count in counts.items()]
-
-
-def _with_outcome(error: AnyaError, records: Sequence[OperationRecord]) -> list[OperationRecord]:
-    outcome = f"refused: {error.code}"
-    return [msgspec.structs.replace(record, outcome=outcome) for record in records]
-
-
-def _counted(records: Sequence[OperationRecord]) -> list[OperationRecord]:
-    """Records that differ in nothing as one that counts them."""
-    return [msgspec.structs.replace(record, count=count) for record, count in Counter(records).items()]
