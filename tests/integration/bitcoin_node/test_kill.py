@@ -48,7 +48,8 @@ async def _running(
     try:
         assert process.stdout is not None
         url, cookie = (await process.stdout.readline()).decode().split()
-        async with httpx.AsyncClient(base_url=url, auth=cookie_of(cookie)) as client:
+        # A slow machine is no failure of the node.
+        async with httpx.AsyncClient(base_url=url, auth=cookie_of(cookie), timeout=60.0) as client:
             yield RunningNode(process, client)
     finally:
         with suppress(ProcessLookupError):
@@ -63,6 +64,12 @@ class Acknowledged:
         self.blocks: list[str] = []
         self.txids: list[str] = []
         self.addresses: set[str] = set()
+        self._news: asyncio.Queue[None] = asyncio.Queue()
+
+    async def more(self, promises: int) -> None:
+        """Wait for so many more."""
+        for _ in range(promises):
+            await asyncio.wait_for(self._news.get(), 60.0)
 
     async def work(self, node: RunningNode, chance: random.Random) -> None:
         """Mine and pay until the node dies."""
@@ -77,6 +84,7 @@ class Acknowledged:
                 assert await node.call("sendrawtransaction", raw) == txid
             else:
                 self.blocks += await node.call("generatetoaddress", 1, address)
+            self._news.put_nowait(None)
 
     async def verify(self, node: RunningNode) -> None:
         """Every promise is kept."""
@@ -136,7 +144,8 @@ async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, 
         async with _running(tmp_path, cookie_of) as node:
             await promised.verify(node)
             work = asyncio.create_task(promised.work(node, chance))
-            await asyncio.sleep(chance.uniform(0.02, 0.5))
+            await promised.more(chance.randint(1, 20))
+            await asyncio.sleep(chance.uniform(0.0, 0.02))  # into the middle of the next call
             node.process.kill()
             with suppress(httpx.TransportError):
                 await work
