@@ -52,13 +52,13 @@ def ready(platform: Launched) -> dict[str, str]:
 
 def test_up_prints_only_json_lines_and_ends_with_the_addresses(platform: Launched) -> None:
     assert [line["event"] for line in platform.lines[:-1]] == ["stage"] * (len(platform.lines) - 1)
-    assert httpx.get(ready(platform)["api"] + "/readyz").json() == {"status": "ready"}
+    assert httpx.get(ready(platform)["api"] + "/readyz", timeout=60.0).json() == {"status": "ready"}
     user, _, password = Path(ready(platform)["bitcoin_cookie"]).read_text().strip().partition(":")
     answer = httpx.post(
         ready(platform)["bitcoin_rpc"], auth=(user, password), json={"id": 1, "method": "uptime"}
     )
     assert answer.json()["error"] is None
-    assert httpx.get(ready(platform)["esplora"] + "/blocks/tip/height").text.isdigit()
+    assert httpx.get(ready(platform)["esplora"] + "/blocks/tip/height", timeout=60.0).text.isdigit()
     for name in ("electrum", "zmq_rawblock", "zmq_rawtx", "zmq_hashblock", "zmq_hashtx", "zmq_sequence"):
         place = urlsplit(ready(platform)[name])
         assert place.scheme == "tcp"
@@ -86,8 +86,10 @@ def test_token_create_prints_a_token_that_opens_what_it_names_and_no_more(platfo
     code, out, err = anya("token", "create", "--scopes", "system:read", "--ttl", "60", *where)
     assert (code, err, out.count("\n")) == (0, "", 1)
     headers = {"Authorization": f"Bearer {out.strip()}"}
-    assert httpx.get(ready(platform)["api"] + "/api/v1/system", headers=headers).status_code == 200
-    refused = httpx.get(ready(platform)["api"] + "/api/v1/bitcoin/tip", headers=headers)
+    assert (
+        httpx.get(ready(platform)["api"] + "/api/v1/system", headers=headers, timeout=60.0).status_code == 200
+    )
+    refused = httpx.get(ready(platform)["api"] + "/api/v1/bitcoin/tip", headers=headers, timeout=60.0)
     assert refused.status_code == 403
 
 

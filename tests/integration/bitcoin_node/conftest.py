@@ -86,7 +86,7 @@ async def http(node: EmbeddedNode) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client that knows the node's address and cookie."""
     addresses = await node.addresses()
     cookie = read_cookie(addresses.bitcoin_cookie)
-    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie) as client:
+    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie, timeout=60.0) as client:
         yield client
 
 

@@ -117,7 +117,7 @@ async def test_no_bytes_bring_an_http_door_down(node: EmbeddedNode, door: str) -
         data = await asyncio.wait_for(reader.read(), 20)
         assert data == b"" or data.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4", b"HTTP/1.1 100")), (noise, data)
         writer.close()
-    async with httpx.AsyncClient(base_url=getattr(await node.addresses(), door)) as client:
+    async with httpx.AsyncClient(base_url=getattr(await node.addresses(), door), timeout=60.0) as client:
         assert (await client.get("/blocks/tip/height")).status_code in (200, 405)
 
 

@@ -70,7 +70,7 @@ class ElectrumWallet:
         self._process = await self._run("daemon", "--oneserver", "-s", self._server)
         lock = self._folder / "regtest" / "daemon"
         address = await self.until(lambda: _place(lock), lambda found: found is not None)
-        self._client = httpx.AsyncClient(base_url=address, auth=("a", "b"))
+        self._client = httpx.AsyncClient(base_url=address, auth=("a", "b"), timeout=60.0)
         await self.until(lambda: self.call("load_wallet"), lambda found: found is not None)
 
     async def call(self, method: str, **params: Any) -> Any:

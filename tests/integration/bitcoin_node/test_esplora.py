@@ -29,7 +29,7 @@ async def esplora(node: EmbeddedNode) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the node's Esplora."""
     base = (await node.addresses()).esplora
     assert base is not None
-    async with httpx.AsyncClient(base_url=base) as client:
+    async with httpx.AsyncClient(base_url=base, timeout=60.0) as client:
         yield client
 
 

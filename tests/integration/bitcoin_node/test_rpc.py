@@ -196,7 +196,7 @@ async def test_the_door_lets_in_only_who_has_the_cookie(node: EmbeddedNode, cook
     user, password = cookie_of(addresses.bitcoin_cookie)
     assert user == "__cookie__"
     body = {"id": 1, "method": "getblockcount"}
-    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc) as client:
+    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, timeout=60.0) as client:
         assert (await client.post("/", json=body)).status_code == 401
         for wrong in ((user, "wrong"), ("other", password)):
             reply = await client.post("/", json=body, auth=wrong)
@@ -211,7 +211,7 @@ async def test_too_much_is_refused(make_node: Callable[..., EmbeddedNode], cooki
     node = make_node(limits=HttpLimits(work_queue=1, max_body_bytes=1000))
     addresses = await node.start()
     cookie = cookie_of(addresses.bitcoin_cookie)
-    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie) as client:
+    async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie, timeout=60.0) as client:
         assert (await client.post("/", content=b"x" * 1001)).status_code == 413
         mine = {
             "id": 1,

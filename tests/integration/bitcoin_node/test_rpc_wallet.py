@@ -228,7 +228,7 @@ async def test_wallets_outlast_a_restart(
     async def ask(node: EmbeddedNode, name: str, *params: Any) -> Any:
         addresses = await node.addresses()
         cookie = cookie_of(addresses.bitcoin_cookie)
-        async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie) as client:
+        async with httpx.AsyncClient(base_url=addresses.bitcoin_rpc, auth=cookie, timeout=60.0) as client:
             body = {"id": 1, "method": name, "params": params}
             content = (await client.post("/", json=body)).json()
             assert content["error"] is None

@@ -136,7 +136,9 @@ class OpenDoor:
         return {"Authorization": f"Bearer {self.tokens.make(*scopes, ttl_s=ttl_s)}"}
 
     def client(self, *scopes: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"http://{self.host}:{self.port}", headers=self.bearer(*scopes))
+        return httpx.AsyncClient(
+            base_url=f"http://{self.host}:{self.port}", headers=self.bearer(*scopes), timeout=60.0
+        )
 
 
 @pytest.fixture

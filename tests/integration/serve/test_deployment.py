@@ -74,7 +74,7 @@ def replica_pids() -> set[int]:
 
 
 async def healthy(port: int) -> bool:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60.0) as client:
         with contextlib.suppress(httpx.TransportError):
             return (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200
     return False

@@ -63,7 +63,7 @@ async def test_two_replicas_share_a_port_and_one_goes_without_harm(open_door: An
         listen = Listen("127.0.0.1", reserved.port, drain_s=1)
         leaving, staying = open_door(listen), open_door(listen)
         for _ in range(20):
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60.0) as client:
                 answer = await client.get(f"http://127.0.0.1:{reserved.port}/healthz")
                 assert answer.status_code == 200
         await leaving.server.drain()
@@ -175,9 +175,9 @@ def certificate(tmp_path: Path) -> TlsFiles:
 async def test_tls_is_1_3_or_nothing(open_door: Any, certificate: TlsFiles) -> None:
     door = open_door(Listen("127.0.0.1", 0, tls=certificate, drain_s=1))
     context = ssl.create_default_context(cafile=str(certificate.certificate))
-    async with httpx.AsyncClient(verify=context, headers=door.bearer("system:read")) as client:
+    async with httpx.AsyncClient(verify=context, headers=door.bearer("system:read"), timeout=60.0) as client:
         assert (await client.get(f"https://localhost:{door.port}{SYSTEM}")).status_code == 200
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with httpx.AsyncClient(verify=context) as client:
+    async with httpx.AsyncClient(verify=context, timeout=60.0) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"https://localhost:{door.port}/healthz")

@@ -149,7 +149,7 @@ def fuzz_all(url: str, fresh_token: Callable[[], str]) -> tuple[int, list[str]]:
 async def test_no_request_that_a_fuzzer_makes_up_is_answered_with_a_fault(
     platform: Platform,
 ) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(base_url=platform.url, timeout=60.0) as client:
         assert (await client.get("/healthz")).status_code == 200
     operations, failures = await asyncio.to_thread(fuzz_all, platform.url, platform.fresh_token)
     assert operations > 25
