@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from anya_actors.cli.hsm_metrics import metrics
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
 
@@ -15,6 +16,7 @@ BASE: Final = "/api/v1/security"
 app = typer.Typer(help="The HSM.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
+app.command()(metrics)
 
 Since = Annotated[
     Path | None,

@@ -17,6 +17,7 @@ from anya_actors.serve.auth import Authenticator, HsmJwks, JwksSource, RateLimit
 from anya_actors.serve.caller import Door
 from anya_actors.serve.event_feed import EventFeed
 from anya_actors.serve.gate import Gate
+from anya_actors.serve.hsm_metrics import HsmSums
 from anya_actors.serve.http import (
     bitcoin,
     events,
@@ -26,6 +27,7 @@ from anya_actors.serve.http import (
     security,
     security_access,
     security_keys,
+    security_metrics,
     wallet,
 )
 from anya_actors.serve.http import system as system_routes
@@ -46,11 +48,19 @@ AREAS: Final = (
     security,
     security_access,
     security_keys,
+    security_metrics,
     events,
     health,
     reference,
 )
-VIEWS: Final = (*system_routes.VIEWS, *bitcoin.VIEWS, *wallet.VIEWS, *psbt.VIEWS, *security.VIEWS)
+VIEWS: Final = (
+    *system_routes.VIEWS,
+    *bitcoin.VIEWS,
+    *wallet.VIEWS,
+    *psbt.VIEWS,
+    *security.VIEWS,
+    *security_metrics.VIEWS,
+)
 
 
 def build_app(
@@ -119,6 +129,7 @@ def build_door(
         limiter=limiter,
         feed=EventFeed(actors, clock, buffer=settings.event_buffer, clients=settings.max_event_clients),
         metrics=DoorMetrics(),
+        hsm_sums=HsmSums(actors, clock),
         clock=clock,
         settings=settings,
     )

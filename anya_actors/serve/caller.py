@@ -18,6 +18,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.serve.auth import Authenticator, RateLimiter, allows, bearer_token, check_scope
 from anya_actors.serve.errors import NotYoursError
 from anya_actors.serve.event_feed import EventFeed
+from anya_actors.serve.hsm_metrics import HsmSums
 from anya_actors.serve.metrics import DoorMetrics
 from anya_actors.serve.problems import SCOPE_HEADERS
 from anya_actors.serve.settings import DoorSettings
@@ -42,6 +43,7 @@ class Door:
     limiter: RateLimiter | None
     feed: EventFeed
     metrics: DoorMetrics
+    hsm_sums: HsmSums
     clock: Clock
     settings: DoorSettings
     draining: bool = False

@@ -36,15 +36,6 @@ class LatencyView(msgspec.Struct, frozen=True):
     seconds: float
     buckets: tuple[int, ...]
 
-    def quantile_s(self, part: float) -> float:
-        """The bound of the bucket that the part (0 to 1) of all falls into; infinite behind the last."""
-        left = part * self.count
-        for bound, number in zip(BOUNDS_S, self.buckets, strict=False):
-            left -= number
-            if left <= 0:
-                return bound
-        return float("inf")
-
 
 class OperationMetric(msgspec.Struct, frozen=True):
     """One operation of one owner's key under one algorithm; refusals are counted by their code.

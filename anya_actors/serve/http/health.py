@@ -1,4 +1,4 @@
-"""Liveness, readiness, metrics and the public keys of tokens: no token needed."""
+"""Liveness, readiness and the public keys of tokens: no token needed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,6 @@ async def readyz(request: Request) -> Response:
         raise UnavailableError("this replica", "it is stopping")
     await door.system.snapshot()
     return Response(json_of({"status": "ready"}), media_type="application/json")
-
-
-@router.get("/metrics", response_class=Response, include_in_schema=False)
-async def metrics(request: Request) -> Response:
-    """What this replica counts, in Prometheus' text format."""
-    door: Door = request.app.state.door
-    door.metrics.listeners.set(door.feed.listeners)
-    return Response(door.metrics.render(), media_type=door.metrics.content_type)
 
 
 @router.get(

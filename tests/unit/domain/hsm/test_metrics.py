@@ -24,7 +24,6 @@ def test_a_batch_is_observed_once_with_its_count() -> None:
     view = latencies.view
     assert (view.count, view.buckets[0], view.buckets[-1], sum(view.buckets)) == (1001, 1000, 1, 1001)
     assert math.isclose(view.seconds, 11.05)
-    assert (view.quantile_s(0.5), view.quantile_s(0.99), view.quantile_s(1.0)) == (5e-5, 5e-5, math.inf)
 
 
 def test_refusals_are_counted_by_their_code() -> None:
