@@ -61,7 +61,7 @@ class HsmSessionActor(Shell):
         algorithm: str,
         associated_data: bytes = b"",
         version: int = 0,
-    ) -> tuple[bytes, ...]:
+    ) -> tuple[int, tuple[bytes, ...]]:
         return await self.service.encrypt_batch(key, plaintexts, algorithm, associated_data, version)
 
     @served

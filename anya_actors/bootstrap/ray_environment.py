@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+NAMESPACE: Final = "anya"
+"""The namespace of the platform's actors in its Ray."""
+
 RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray would run its workers, and so every actor and door, behind all else on the machine.

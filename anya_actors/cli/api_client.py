@@ -9,17 +9,9 @@ from typing import Any
 
 import httpx
 
-from anya_actors.cli.faults import NotAnsweringError, NotRunningError, RefusedError, StillStartingError
-from anya_actors.cli.instance import Record, read_record
+from anya_actors.cli.faults import NotAnsweringError, RefusedError, StillStartingError
+from anya_actors.cli.instance import running
 from anya_actors.config import Settings, read_secret_file
-
-
-def running(settings: Settings) -> Record:
-    """The record of the platform that runs on this data directory; raises `NotRunningError`."""
-    record = read_record(settings.data_dir)
-    if record is None or record.launcher() is None:
-        raise NotRunningError(str(settings.data_dir))
-    return record
 
 
 class ApiClient:

@@ -8,8 +8,8 @@ from typing import Final
 
 import psutil
 
-from anya_actors.cli.api_client import running
 from anya_actors.cli.faults import NotRunningError, StuckPlatformError
+from anya_actors.cli.instance import running
 from anya_actors.cli.processes import of_instance
 from anya_actors.config import Settings
 

@@ -16,7 +16,7 @@ import msgspec
 import psutil
 
 from anya_actors.bootstrap.addresses import Addresses
-from anya_actors.cli.faults import DataDirectoryError, DataDirectoryLockedError
+from anya_actors.cli.faults import DataDirectoryError, DataDirectoryLockedError, NotRunningError
 from anya_actors.cli.processes import clear_temporary, end_all
 from anya_actors.config import Settings
 
@@ -28,7 +28,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """``run/platform.json``: what other commands need to find this platform.
 
     ``started_unix_s`` is the launcher's start as the kernel counts it; with the process id it
-    names one process for ever, so that nobody signals a stranger.
+    names one process for ever, so that nobody signals a stranger. ``ray_token_file`` opens a Ray that
+    is the platform's own.
     """
 
     instance: str
@@ -39,6 +40,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     log_dir: str
     admin_token_file: str
     addresses: Addresses | None = None
+    ray_address: str | None = None
+    ray_token_file: str | None = None
 
     def launcher(self) -> psutil.Process | None:
         """The launcher's process, or None if it is gone."""
@@ -60,6 +63,14 @@ def read_record(data_dir: Path) -> Record | None:
         return msgspec.json.decode(record_file(data_dir).read_bytes(), type=Record)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def running(settings: Settings) -> Record:
+    """The record of the platform that runs on this data directory; raises `NotRunningError`."""
+    record = read_record(settings.data_dir)
+    if record is None or record.launcher() is None:
+        raise NotRunningError(str(settings.data_dir))
+    return record
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from anya_actors.bootstrap.ray_environment import NO_IDLE_WORKERS, RAY_ENVIRONMENT
+from anya_actors.bootstrap.ray_environment import NAMESPACE, NO_IDLE_WORKERS, RAY_ENVIRONMENT
 from anya_actors.cli.faults import RayBootError
 from anya_actors.cli.instance import write_private
 from anya_actors.cli.processes import MARKER, TEMPORARY_PREFIX
 from anya_actors.config import Settings
 
-NAMESPACE: Final = "anya"
 ATTEMPTS: Final = 3
 _OPEN_FILES: Final = 65_536
 
@@ -52,9 +51,14 @@ def limit_resources() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def ray_token_file(settings: Settings) -> Path:
+    """The token that opens the platform's own Ray."""
+    return settings.run_dir / "ray-token"
+
+
 def prepare_environment(settings: Settings, instance: str) -> None:
     """Set what Ray reads when it is imported and what every process of the platform inherits."""
-    token = settings.run_dir / "ray-token"
+    token = ray_token_file(settings)
     if not token.exists():
         write_private(token, secrets.token_hex(32).encode())
     os.environ.update(
@@ -101,6 +105,13 @@ def boot_ray(settings: Settings, temp_dir: Path, *, clean_up: Callable[[], objec
                 raise RayBootError(ATTEMPTS, str(error).split("\n", 1)[0]) from None
         else:
             return
+
+
+def ray_address() -> str:
+    """Where other programs join the Ray that this process is connected to."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def stop_ray() -> None:

@@ -27,6 +27,8 @@ from anya_actors.cli.ray_boot import (
     limit_resources,
     make_temporary_directory,
     prepare_environment,
+    ray_address,
+    ray_token_file,
     stop_ray,
 )
 from anya_actors.cli.signals import (
@@ -178,6 +180,7 @@ class Launcher:
         write_private(self._admin_token_file, token.encode())
 
     def _record(self, directory: DataDirectory, temp_dir: Path, platform: Platform | None) -> None:
+        own_ray = self._settings.ray.address == "local"
         directory.write(
             Record(
                 instance=self._instance,
@@ -188,6 +191,8 @@ class Launcher:
                 log_dir=str(self._settings.log_dir / "ray"),
                 admin_token_file=str(self._admin_token_file),
                 addresses=platform.addresses if platform else None,
+                ray_address=ray_address() if platform else None,
+                ray_token_file=str(ray_token_file(self._settings)) if own_ray else None,
             )
         )
 

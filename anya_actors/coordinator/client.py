@@ -35,9 +35,13 @@ MOST_HANDLES = 256  # virtual actors come and go by the thousand, and Ray watche
 
 
 class RayActors:
-    """One per process; keeps the handles that it has found and used last."""
+    """One per process; keeps the handles that it has found and used last.
 
-    def __init__(self) -> None:
+    ``namespace`` is where the coordinator is, if this process was not given that namespace by Ray.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self._namespace = namespace
         self._handles: OrderedDict[str, Any] = OrderedDict()
 
     async def call(
@@ -70,7 +74,7 @@ class RayActors:
             return known
         if actor == COORDINATOR:
             try:
-                found = await asyncio.to_thread(ray.get_actor, COORDINATOR)
+                found = await asyncio.to_thread(ray.get_actor, COORDINATOR, self._namespace)
             except ValueError:
                 raise UnavailableError(COORDINATOR, "the platform is not running") from None
         else:

@@ -12,6 +12,7 @@ from anya_actors.ports.actors import Actors, UnknownActorError
 
 HSM: Final = "hsm/main"
 MAX_SESSION_KEYS: Final = 1024
+CLOSING_TIMEOUT_S: Final = 5.0
 
 
 class SessionClient:
@@ -38,6 +39,10 @@ class SessionClient:
             session, self._session = self._session, None
         if session is not None:
             await self._close(session)
+
+    async def open(self, keys: Sequence[str]) -> SessionView:
+        """The session, opened for ``keys`` too."""
+        return await self._session_for(keys)
 
     async def ask(self, keys: Sequence[str], method: str, *arguments: Any) -> Any:
         """The session's answer; it is opened for ``keys`` if it is not yet."""
@@ -101,7 +106,13 @@ class SessionClient:
                 await self._close(session)
 
     async def _close(self, session: SessionView) -> None:
-        await self._actors.call(HSM, "close_session", session.session_id, message_id=self._message_id())
+        await self._actors.call(
+            HSM,
+            "close_session",
+            session.session_id,
+            message_id=self._message_id(),
+            timeout_s=CLOSING_TIMEOUT_S,
+        )
 
 
 def _session_view(answer: object) -> SessionView:

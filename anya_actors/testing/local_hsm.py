@@ -22,6 +22,7 @@ from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.state_store import StateStores
 from anya_actors.services.hsm import HsmService, HsmSettings
 from anya_actors.services.hsm_session import HsmSessionService
+from anya_actors.services.owned_hsm import OwnedHsm
 from anya_actors.services.signer import RemoteSigner
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_actors import LocalActors
@@ -109,6 +110,10 @@ class LocalHsm:
     def signer(self, owner: str) -> RemoteSigner:
         """A signer with the keys of ``owner``."""
         return RemoteSigner(self.actors, owner, self.randomness)
+
+    def owned(self, owner: str) -> OwnedHsm:
+        """The HSM as a Python program of ``owner`` uses it."""
+        return OwnedHsm(self.actors, owner, self.randomness, NaclSealedBoxes())
 
     def kill(self, actor: str) -> None:
         """Let the actor be gone; nothing of it is closed."""

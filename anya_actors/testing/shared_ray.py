@@ -10,9 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from anya_actors.bootstrap.ray_environment import NO_IDLE_WORKERS, RAY_ENVIRONMENT
+from anya_actors.bootstrap.ray_environment import NAMESPACE, NO_IDLE_WORKERS, RAY_ENVIRONMENT
 
-NAMESPACE = "anya"
 BOOT_ATTEMPTS = 3
 
 # Small and closed: no dashboard, no worker before it is needed, token authentication on.

@@ -35,9 +35,14 @@ def run(*arguments: str, **environ: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Run an example against one platform, with a token of the scopes that the example asks for."""
-    data_dir = tmp_path_factory.mktemp("examples") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the one platform that the examples run against."""
+    return tmp_path_factory.mktemp("examples") / "data"
+
+
+@pytest.fixture(scope="module")
+def program(data_dir: Path) -> Iterator[Program]:
+    """Run an example against the platform, with a token of the scopes that the example asks for."""
     platform = Launched(data_dir, *ANYA, "up", "--json", "--port", "0", "--data-dir", str(data_dir))
     try:
         api = platform.wait_for("ready")["api"]
@@ -66,6 +71,18 @@ def test_a_listener_goes_on_where_it_stopped(program: Program, tmp_path: Path) -
     lines = program("listen.py", str(kept), "3") + program("listen.py", str(kept), "3")
     assert [int(line.split()[0]) for line in lines] == [1, 2, 3, 4, 5, 6]
     assert kept.read_text() == "6"
+
+
+def test_a_program_signs_and_archives_by_keys_of_the_hsm(program: Program, data_dir: Path) -> None:
+    for _ in range(2):  # the second time the keys are there
+        lines = run("examples/sign_in_session.py", str(data_dir))
+        assert lines[-3:-1] == [
+            "the signature does not verify under ed25519. "
+            "Check that message, key and algorithm are those of the signer.",
+            "5000 invoices signed",
+        ]
+    assert lines[-1] == "5000 invoices archived by version 2 of the key"
+    assert lines[:2] == ["invoices is there already", "archive is there already"]
 
 
 def test_an_actor_of_ones_own_loses_nothing_when_it_is_killed() -> None:

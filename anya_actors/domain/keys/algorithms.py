@@ -128,6 +128,13 @@ class InvalidCiphertextError(AnyaError):
         super().__init__(algorithm)
 
 
+def usual_operations(key_type: str) -> tuple[str, ...]:
+    """What a key of this type is for where nobody says more: RSA signs, what serves nothing else derives."""
+    if key_type in SIGNATURE_ALGORITHMS or key_type in MAC_ALGORITHMS:
+        return ("sign", "verify")
+    return ("decrypt", "encrypt") if key_type in CIPHER_ALGORITHMS else ("derive",)
+
+
 def check_key_type(key_type: str) -> None:
     """Raise `InvalidInputError` for a key type that does not exist here."""
     if key_type not in get_args(KeyType):

@@ -101,10 +101,13 @@ class Batches:
 
     async def encrypt(
         self, key: str, plaintexts: Sequence[bytes], algorithm: str, associated_data: bytes, version: int
-    ) -> list[bytes]:
-        """The ciphertext of each plaintext, all with the same associated data."""
+    ) -> tuple[int, list[bytes]]:
+        """The version that encrypts, and each ciphertext, all with the same associated data."""
+        used = version
 
         async def begin(held: HeldKey) -> Iterator[bytes]:
+            nonlocal used
+            used = held.facts.version
             cipher = as_kind(CipherKey, held.facts, held.private)
             check_algorithm(held.facts.key_type, algorithm, "encrypt")
             nonces: Iterator[bytes] = repeat(b"")
@@ -113,7 +116,8 @@ class Batches:
             return map(cipher.encrypt, plaintexts, repeat(algorithm), repeat(associated_data), nonces)
 
         record = OperationRecord("encrypt", key, version, algorithm, count=len(plaintexts))
-        return await self._do(record, begin)
+        found = await self._do(record, begin)
+        return used, found
 
     async def decrypt(
         self, key: str, ciphertexts: Sequence[bytes], algorithm: str, associated_data: bytes, version: int

@@ -174,9 +174,10 @@ class HsmSessionService:
         algorithm: str,
         associated_data: bytes = b"",
         version: int = 0,
-    ) -> tuple[bytes, ...]:
-        """Encrypt, all with the same associated data, as `sign_batch` signs."""
-        return tuple(await self._batches.encrypt(key, plaintexts, algorithm, associated_data, version))
+    ) -> tuple[int, tuple[bytes, ...]]:
+        """Encrypt, all with the same associated data, as `sign_batch` signs; by this version of the key."""
+        used, found = await self._batches.encrypt(key, plaintexts, algorithm, associated_data, version)
+        return used, tuple(found)
 
     async def decrypt_batch(
         self,

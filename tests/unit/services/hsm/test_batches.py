@@ -67,7 +67,8 @@ async def test_a_batch_is_encrypted_under_a_nonce_each_and_opens_again(
     bench: LocalHsm, hsm: HsmService, key_type: str
 ) -> None:
     actor = (await opened(hsm, key_type)).actor
-    sealed = await bench.actors.call(actor, "encrypt_batch", "k", MESSAGES, key_type, b"data")
+    version, sealed = await bench.actors.call(actor, "encrypt_batch", "k", MESSAGES, key_type, b"data")
+    assert version == 1
     assert len({each[:12] for each in sealed}) == len(MESSAGES)
     assert await last_audited(hsm) == [("encrypt", "k", 1, 100, "ok")]
     assert await bench.actors.call(actor, "decrypt_batch", "k", sealed, key_type, b"data") == MESSAGES
@@ -78,7 +79,9 @@ async def test_a_batch_is_encrypted_under_a_nonce_each_and_opens_again(
 
 async def test_rsa_encrypts_a_batch_without_nonces(bench: LocalHsm, hsm: HsmService) -> None:
     actor = (await opened(hsm, "rsa-2048")).actor
-    sealed = await bench.actors.call(actor, "encrypt_batch", "k", MESSAGES[:3], "rsa-oaep-sha256", b"label")
+    _, sealed = await bench.actors.call(
+        actor, "encrypt_batch", "k", MESSAGES[:3], "rsa-oaep-sha256", b"label"
+    )
     told = await bench.actors.call(actor, "decrypt_batch", "k", sealed, "rsa-oaep-sha256", b"label")
     assert told == MESSAGES[:3]
 
@@ -98,7 +101,7 @@ async def test_counters_of_batches_and_of_growing_allotments_never_come_twice(
     seen: set[bytes] = set()
     for _ in range(3):
         batch = (b"",) * MAX_BATCH
-        one, two = await asyncio.gather(
+        (_, one), (_, two) = await asyncio.gather(
             *(bench.actors.call(actor, "encrypt_batch", "k", batch, "aes256-gcm") for _ in range(2))
         )
         seen |= {each[:12] for each in (*one, *two)}
