@@ -19,8 +19,8 @@ class HsmSessionActor(Shell):
     """A session on Ray. It keeps no state: what it held ends with its process."""
 
     @served
-    async def public_key(self, key: str, path: KeyPath = ()) -> bytes:
-        return await self.service.public_key(key, path)
+    async def public_key(self, key: str, path: KeyPath = (), version: int = 0, context: bytes = b"") -> bytes:
+        return await self.service.public_key(key, path, version, context)
 
     @served
     async def extended_public_key(self, key: str, path: KeyPath, testnet: bool) -> str:

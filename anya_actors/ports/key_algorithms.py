@@ -111,6 +111,14 @@ class Bip32Tree(KeyTree, Protocol):
         """The key at a path as ``xpub…`` or ``tpub…``."""
 
 
+@runtime_checkable
+class KeyFamily(PrivateKey, Protocol):
+    """A key that acts through others alone, each derived from it for one context."""
+
+    def under(self, context: bytes) -> AbstractContextManager[PrivateKey]:
+        """The key of a context, wiped at the end of the block. Raises `InvalidInputError`."""
+
+
 def sign_by(key: BitcoinKey, request: SignRequest) -> bytes:
     """Sign as the request says, with the tweak that it asks for."""
     root, tweak = request.taproot_merkle_root, request.tweak
@@ -140,6 +148,12 @@ class KeyAlgorithms(Protocol):
 
     def load_any(self, key_type: str, private_key: Secret) -> PrivateKey:
         """Make a private or secret key of any type ready for use. Raises `InvalidInputError`."""
+
+    def load_family(self, key_type: str, private_key: Secret, *, convergent: bool) -> KeyFamily:
+        """Make a private key ready that acts through derived ones.
+
+        Those of a ``convergent`` one choose their nonces by what they encrypt.
+        """
 
     def verify(
         self, key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anya_actors.adapters.keys import (
     bip32,
+    derived,
     ed25519,
     p256,
     public_forms,
@@ -18,7 +19,7 @@ from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.algorithms import RSA_BITS, check_algorithm, check_key_type
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
-from anya_actors.ports.key_algorithms import PrivateKey, SigningKey
+from anya_actors.ports.key_algorithms import KeyFamily, PrivateKey, SigningKey
 from anya_actors.ports.randomness import Randomness
 
 _SECP256K1 = (secp256k1.KEY_TYPE, bip32.KEY_TYPE)
@@ -86,6 +87,10 @@ class LibraryKeyAlgorithms:
         if key_type == "secret":
             return symmetric.SecretKey(private_key)
         return symmetric.MacKey(key_type, private_key)
+
+    def load_family(self, key_type: str, private_key: Secret, *, convergent: bool) -> KeyFamily:
+        """Make a private key ready that acts through derived ones."""
+        return derived.DerivedKeys(key_type, private_key, convergent=convergent)
 
     def verify(
         self, key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str

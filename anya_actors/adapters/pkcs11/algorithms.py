@@ -28,7 +28,7 @@ from anya_actors.domain.keys.algorithms import (
 from anya_actors.domain.keys.curve import ORDER
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
-from anya_actors.ports.key_algorithms import PrivateKey, SigningKey
+from anya_actors.ports.key_algorithms import KeyFamily, PrivateKey, SigningKey
 from anya_actors.ports.randomness import Randomness
 
 HANDLE_BYTES: Final = 16
@@ -207,6 +207,10 @@ class TokenKeyAlgorithms(LibraryKeyAlgorithms):
         """Find the key of a handle."""
         self._check(key_type)
         return self._found(key_type, private_key)
+
+    def load_family(self, key_type: str, private_key: Secret, *, convergent: bool) -> KeyFamily:
+        """Refused: what is in the token derives nothing."""
+        raise NotSupportedError("derived keys in a token", "keep them in the HSM itself")
 
     def _found(self, key_type: str, private_key: Secret) -> TokenKey:
         handle = private_key.reveal()

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.hsm.errors import OperationRefusedError
-from anya_actors.domain.keys.algorithms import AEADS
+from anya_actors.domain.keys.algorithms import AEADS, DERIVABLE
 from anya_actors.domain.keys.operations import HARDENED, PERMISSION_OF, KeyPath, check_path
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 
@@ -28,7 +28,9 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     ``encryption_limit``: so many encryptions by one version, then it must be rotated.
     ``counter_nonces``: an AEAD counts its nonces instead of drawing them. ``deletion_allowed``: it can
     be deleted, and for ``deletion_wait_s`` restored. ``guarded`` names operations of its life that
-    take ``approvals_needed`` of its ``approvers``.
+    take ``approvals_needed`` of its ``approvers``. ``derived``: each operation names a context, and a
+    key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
+    the same ciphertext. Neither of these two ever changes.
     """
 
     paths: tuple[KeyPath, ...] = ()
@@ -42,6 +44,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     guarded: tuple[str, ...] = ()
     approvers: tuple[str, ...] = ()
     approvals_needed: int = 0
+    derived: bool = False
+    convergent: bool = False
 
 
 NO_POLICY: Final = KeyPolicy()
@@ -57,6 +61,10 @@ def check_policy(policy: KeyPolicy, key_type: str) -> None:
         check_path(path)
     if policy.counter_nonces and key_type not in AEADS:
         raise InvalidInputError("counter_nonces", "only an AEAD has nonces")
+    if policy.derived and key_type not in DERIVABLE:
+        raise InvalidInputError("derived", f"only {', '.join(sorted(DERIVABLE))} keys are derived")
+    if policy.convergent and (not policy.derived or key_type not in AEADS or policy.counter_nonces):
+        raise InvalidInputError("convergent", "it takes a derived AEAD that does not count its nonces")
     if not 1 <= policy.encryption_limit <= MAX_ENCRYPTIONS:
         raise InvalidInputError("encryption_limit", f"choose 1 to {MAX_ENCRYPTIONS}")
     if not 0 <= policy.deletion_wait_s <= MAX_WAIT_S or policy.rate_per_s < 0 or policy.expires_unix_ms < 0:

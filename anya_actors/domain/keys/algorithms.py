@@ -102,6 +102,8 @@ DIGEST_BYTES: Final[Mapping[str, int]] = {
 }
 
 AEADS: Final = frozenset({"aes256-gcm", "chacha20-poly1305"})
+DERIVABLE: Final = AEADS | {"ed25519"}
+"""Key types that can act through a key derived for each context (HKDF-SHA-256), as Vault's Transit does."""
 SYMMETRIC: Final = AEADS | frozenset(MAC_ALGORITHMS) | {"secret"}
 """Key types without a public half."""
 

@@ -22,6 +22,7 @@ class SignRequest(msgspec.Struct, frozen=True, tag=True):
     ``path`` derives from a BIP32 key. ``taproot_merkle_root`` tweaks the key as BIP341 says before
     a BIP340 signature: empty for an output without scripts (BIP86), None for no tweak. ``tweak`` is
     a scalar (32 bytes, big-endian) that is added to the key instead, as BIP352's outputs want it.
+    ``context`` names which key acts, for keys that are derived; so in other requests.
     """
 
     key: str
@@ -31,6 +32,7 @@ class SignRequest(msgspec.Struct, frozen=True, tag=True):
     taproot_merkle_root: bytes | None = None
     version: int = 0
     tweak: bytes | None = None
+    context: bytes = b""
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, tag=True):
@@ -42,6 +44,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, tag=True):
     algorithm: str
     path: KeyPath = ()
     version: int = 0
+    context: bytes = b""
 
 
 class EncryptRequest(msgspec.Struct, frozen=True, tag=True):
@@ -52,6 +55,7 @@ class EncryptRequest(msgspec.Struct, frozen=True, tag=True):
     algorithm: str
     associated_data: bytes = b""
     version: int = 0
+    context: bytes = b""
 
     def __repr__(self) -> str:
         return f"EncryptRequest({self.key!r}, {len(self.plaintext)} bytes, {self.algorithm!r})"
@@ -65,6 +69,7 @@ class DecryptRequest(msgspec.Struct, frozen=True, tag=True):
     algorithm: str
     associated_data: bytes = b""
     version: int = 0
+    context: bytes = b""
 
 
 class RewrapRequest(msgspec.Struct, frozen=True, tag=True):
@@ -76,6 +81,7 @@ class RewrapRequest(msgspec.Struct, frozen=True, tag=True):
     associated_data: bytes = b""
     version: int = 0
     to_version: int = 0
+    context: bytes = b""
 
 
 class MacRequest(msgspec.Struct, frozen=True, tag=True):
@@ -146,6 +152,9 @@ Request = (
     | StretchRequest
     | RandomRequest
 )
+
+InContext = SignRequest | VerifyRequest | EncryptRequest | DecryptRequest
+"""Requests that a derived key answers."""
 
 OPERATION_OF: Final[Mapping[type, str]] = {
     SignRequest: "sign",

@@ -193,20 +193,20 @@ def request_of(body: Operation) -> asked.Request:
     """The operation as a session takes it."""
     data, key, algorithm, version = bytes.fromhex(body.data_hex), body.key, body.algorithm, body.version
     path, extra = parse_key_path(body.path), bytes.fromhex(body.associated_data_hex)
-    proof = bytes.fromhex(body.signature_hex)
+    proof, context = bytes.fromhex(body.signature_hex), bytes.fromhex(body.context_hex)
     match body.operation:
         case "sign":
             named = body.taproot_merkle_root_hex
             root = None if named is None else bytes.fromhex(named)
-            return asked.SignRequest(key, data, algorithm, path, root, version)
+            return asked.SignRequest(key, data, algorithm, path, root, version, context=context)
         case "verify":
-            return asked.VerifyRequest(key, data, proof, algorithm, path, version)
+            return asked.VerifyRequest(key, data, proof, algorithm, path, version, context)
         case "encrypt":
-            return asked.EncryptRequest(key, data, algorithm, extra, version)
+            return asked.EncryptRequest(key, data, algorithm, extra, version, context)
         case "decrypt":
-            return asked.DecryptRequest(key, data, algorithm, extra, version)
+            return asked.DecryptRequest(key, data, algorithm, extra, version, context)
         case "rewrap":
-            return asked.RewrapRequest(key, data, algorithm, extra, version, body.to_version)
+            return asked.RewrapRequest(key, data, algorithm, extra, version, body.to_version, context)
         case "mac":
             return asked.MacRequest(key, data, algorithm, version)
         case "verify-mac":

@@ -35,6 +35,8 @@ class Policy(Body):
     guarded: list[Literal["destroy", "delete", "export", "rotate", "configure"]] = Field([], max_length=5)
     approvers: list[Name] = Field([], max_length=16)
     approvals_needed: int = Field(0, ge=0, le=16)
+    derived: bool = Field(False, description="Each operation names a context, whose derived key acts")
+    convergent: bool = Field(False, description="The same text in the same context is encrypted alike")
 
 
 def policy_of(policy: Policy) -> KeyPolicy:
@@ -51,6 +53,8 @@ def policy_of(policy: Policy) -> KeyPolicy:
         guarded=tuple(policy.guarded),
         approvers=tuple(policy.approvers),
         approvals_needed=policy.approvals_needed,
+        derived=policy.derived,
+        convergent=policy.convergent,
     )
 
 
@@ -130,6 +134,7 @@ class Operation(Body):
     signature_hex: Hex = Field("", description="verify: the signature; verify-mac: the code", pattern=HEX)
     associated_data_hex: Hex = Field("", pattern=HEX)
     public_key: str = Field("", max_length=8192, description="agree: PEM, JWK, or hex of SEC1 or raw bytes")
+    context_hex: Hex = Field("", max_length=8192, description="Of a derived key", pattern=HEX)
     path: str = Field("", max_length=128, description="From a bip32 key, like m/84h/0h/0h/0/5")
     taproot_merkle_root_hex: Hex | None = Field(None, description="BIP341: empty for no scripts")
     length: int = Field(0, ge=0, le=65_536, description="stretch, random: bytes wanted")

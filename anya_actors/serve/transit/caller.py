@@ -90,6 +90,12 @@ class TransitCaller:
             found += await self._ask("perform_each", tuple(operations[start : start + MAX_BATCH]))
         return found
 
+    async def public_key(self, name: str, version: int, context: bytes) -> bytes:
+        """The public half of what a derived key's version is in a context."""
+        client = self._desk.client(self.subject)
+        found: bytes = await client.ask([name], "public_key", name, (), version, context)
+        return found
+
     async def _ask(self, method: str, operations: tuple[Operation, ...]) -> Any:
         names = list(dict.fromkeys(operation.key for operation in operations if operation.key))
         return await self._desk.client(self.subject).ask(names, method, operations)

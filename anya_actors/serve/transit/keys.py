@@ -30,6 +30,7 @@ from anya_actors.serve.transit.words import (
     companion,
     decoded,
     flag,
+    given,
     is_companion,
     key_data,
     key_type_of,
@@ -55,7 +56,12 @@ async def make(caller: TransitCaller, name: str, fields: Fields) -> None:
     key_type = key_type_of(fields)
     if is_companion(name):
         raise InvalidInputError("name", "names that end in :hmac-sha… stand beside other keys")
-    policy = KeyPolicy(exportable=flag(fields, "exportable", False), deletion_allowed=False)
+    policy = KeyPolicy(
+        exportable=flag(fields, "exportable", False),
+        deletion_allowed=False,
+        derived=flag(fields, "derived", False),
+        convergent=flag(fields, "convergent_encryption", False),
+    )
     operations = OPERATIONS.get(key_type, _DEFAULT_OPERATIONS)
     try:
         await caller.write("create_key", name, key_type, caller.subject, operations, policy)
@@ -66,7 +72,8 @@ async def make(caller: TransitCaller, name: str, fields: Fields) -> None:
 async def read(request: Request) -> Response:
     """One key with its versions."""
     caller = await caller_of(request, "security:read")
-    return answer(await _shown(caller, await caller.key(request.path_params["name"])))
+    context = given(request.query_params, "context")
+    return answer(await _shown(caller, await caller.key(request.path_params["name"]), context))
 
 
 async def list_(request: Request) -> Response:
@@ -172,7 +179,7 @@ async def export(request: Request) -> Response:
         for each in view.versions
         if not wanted or wanted == str(each.version) or (wanted == "latest" and each.version == view.version)
     ]
-    keys = {str(n): await caller.read("public_key_as", view.name, "pem", n) for n in versions}
+    keys = {str(n): await _public(caller, view, n) for n in versions}
     return answer({"name": view.name, "type": TRANSIT_TYPES.get(view.key_type, view.key_type), "keys": keys})
 
 
@@ -189,21 +196,27 @@ async def byok_export(request: Request) -> Response:
     return answer({"name": view.name, "type": TRANSIT_TYPES.get(view.key_type, view.key_type), "keys": keys})
 
 
-async def _shown(caller: TransitCaller, view: KeyView) -> dict[str, object]:
-    pems: dict[int, str] = {}
-    if view.key_type not in SYMMETRIC:
-        pems = {
-            each.version: await caller.read("public_key_as", view.name, "pem", each.version)
-            for each in view.versions
-            if each.version >= view.minimum_version
-        }
-    return key_data(view, pems)
+async def _shown(caller: TransitCaller, view: KeyView, context: bytes = b"") -> dict[str, object]:
+    if view.key_type in SYMMETRIC:
+        return key_data(view, {})
+    usable = [each.version for each in view.versions if each.version >= view.minimum_version]
+    return key_data(view, {n: await _public(caller, view, n, context) for n in usable})
+
+
+async def _public(caller: TransitCaller, view: KeyView, version: int, context: bytes = b"") -> str:
+    """A public key as Vault shows it: PEM, or base64 of an Ed25519 key, which may be derived."""
+    if view.key_type != "ed25519":
+        return str(await caller.read("public_key_as", view.name, "pem", version))
+    if not view.policy.derived:
+        raw = bytes.fromhex(await caller.read("public_key_as", view.name, "raw", version))
+    else:
+        raw = await caller.public_key(view.name, version, context) if context else b""
+    return base64.b64encode(raw).decode()
 
 
 def _check_creation(fields: Fields) -> None:
-    for name in ("derived", "convergent_encryption", "allow_plaintext_backup"):
-        if flag(fields, name, False):
-            raise NotSupportedError(name.replace("_", " "), "the key would not be what it is asked to be")
+    if flag(fields, "allow_plaintext_backup", False):
+        raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
     if text({"period": str(fields.get("auto_rotate_period") or "0")}, "period", "0") not in ("0", "0s"):
         raise NotSupportedError("automatic rotation", "rotate the key when it is due")
 

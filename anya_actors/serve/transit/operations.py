@@ -57,15 +57,17 @@ async def encrypt(request: Request) -> Response:
     try:
         view = await caller.key(name)
     except UnknownKeyError:
-        await make(caller, name, fields)
+        # A key that is made for a context is derived, and convergent if that is asked for, as Vault has it.
+        await make(caller, name, {**fields, "derived": bool(_first(fields).get("context"))})
         view = await caller.key(name)
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_plain(item)
+        _check_nonce(item)
         plaintext = decoded(item.get("plaintext"), "plaintext")
         version = number(item, "key_version", 0)
-        return EncryptRequest(name, plaintext, algorithm, given(item, "associated_data"), version)
+        extra = given(item, "associated_data")
+        return EncryptRequest(name, plaintext, algorithm, extra, version, given(item, "context"))
 
     def show(found: Answer, _: Fields) -> dict[str, Any]:
         return {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
@@ -80,9 +82,10 @@ async def decrypt(request: Request) -> Response:
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_plain(item)
+        _check_nonce(item)
         version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
-        return DecryptRequest(view.name, data, algorithm, given(item, "associated_data"), version)
+        extra = given(item, "associated_data")
+        return DecryptRequest(view.name, data, algorithm, extra, version, given(item, "context"))
 
     def show(found: Answer, _: Fields) -> dict[str, Any]:
         return {"plaintext": base64.b64encode(found.data).decode()}
@@ -97,10 +100,10 @@ async def rewrap(request: Request) -> Response:
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_plain(item)
+        _check_nonce(item)
         version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
-        wanted = number(item, "key_version", 0)
-        return RewrapRequest(view.name, data, algorithm, given(item, "associated_data"), version, wanted)
+        wanted, extra = number(item, "key_version", 0), given(item, "associated_data")
+        return RewrapRequest(view.name, data, algorithm, extra, version, wanted, given(item, "context"))
 
     def show(found: Answer, _: Fields) -> dict[str, Any]:
         return {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
@@ -114,12 +117,13 @@ async def data_key(request: Request) -> Response:
     view, kind = await caller.key(request.path_params["name"]), request.path_params["kind"]
     if kind not in ("plaintext", "wrapped"):
         raise InvalidInputError("type", "choose plaintext or wrapped")
-    _check_plain(fields)
+    _check_nonce(fields)
     bits = number(fields, "bits", 256)
     if bits not in (128, 256, 512):
         raise InvalidInputError("bits", "choose 128, 256 or 512")
     key: bytes = await caller.read("random_bytes", caller.subject, bits // 8)
-    found = await caller.one(EncryptRequest(view.name, key, _cipher(view)))
+    context = given(fields, "context")
+    found = await caller.one(EncryptRequest(view.name, key, _cipher(view), context=context))
     data = {"ciphertext": sealed(found.data, found.version), "key_version": found.version}
     if kind == "plaintext":
         data["plaintext"] = base64.b64encode(key).decode()
@@ -135,7 +139,8 @@ async def sign(request: Request) -> Response:
     def prepare(item: Fields) -> Operation:
         algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash)
         message = decoded(item.get("input"), "input")
-        return SignRequest(view.name, message, algorithm, version=number(item, "key_version", 0))
+        version, context = number(item, "key_version", 0), given(item, "context")
+        return SignRequest(view.name, message, algorithm, version=version, context=context)
 
     def show(found: Answer, item: Fields) -> dict[str, Any]:
         return {"signature": _signature(found, {**fields, **item}), "key_version": found.version}
@@ -157,7 +162,8 @@ async def verify(request: Request) -> Response:
             return VerifyMacRequest(name, message, mac, algorithm, version)
         version, signature = parse_sealed(item.get("signature"), "signature")
         algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash)
-        return VerifyRequest(view.name, message, signature, algorithm, version=version)
+        context = given(item, "context")
+        return VerifyRequest(view.name, message, signature, algorithm, version=version, context=context)
 
     def show(_: Answer, __: Fields) -> dict[str, Any]:
         return {"valid": True}
@@ -256,6 +262,12 @@ class RefusedRequestError(InvalidInputError):
     message = "{1}"
 
 
+def _first(fields: Fields) -> Fields:
+    """The first item of a batch, or the request itself."""
+    items = fields.get("batch_input")
+    return items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else fields
+
+
 def _cipher(view: KeyView) -> str:
     if view.key_type not in CIPHERS:
         raise InvalidInputError("key", "a key of this type does not encrypt")
@@ -270,9 +282,9 @@ def _mac_key(view: KeyView, fields: Fields, path_hash: str) -> tuple[str, str]:
     return (view.name if view.key_type == algorithm else companion(view.name, algorithm)), algorithm
 
 
-def _check_plain(fields: Fields) -> None:
-    if fields.get("context") or fields.get("nonce"):
-        raise NotSupportedError("a context or nonce", "keys are not derived, and nonces are the HSM's own")
+def _check_nonce(fields: Fields) -> None:
+    if fields.get("nonce"):
+        raise NotSupportedError("a nonce of the caller's", "nonces are the HSM's own")
 
 
 def _signature(found: Answer, fields: Fields) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.domain.keys.algorithms import RSA_BITS
+from anya_actors.domain.keys.algorithms import DERIVABLE, RSA_BITS
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 
 KEY_TYPES: Final[Mapping[str, str]] = {
@@ -44,6 +44,7 @@ MACS: Final[Mapping[str, str]] = {
     "sha2-384": "hmac-sha384",
     "sha2-512": "hmac-sha512",
 }
+CURVE_NAMES: Final[Mapping[str, str]] = {"p256": "P-256"}
 HASHES: Final[Mapping[str, str]] = {
     "sha2-224": "sha224",
     "sha2-256": "sha256",
@@ -154,7 +155,7 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         if each.version in pems:
             keys[str(each.version)] = {
                 "creation_time": rfc3339(each.created_unix_ms),
-                "name": TRANSIT_TYPES.get(view.key_type, view.key_type),
+                "name": CURVE_NAMES.get(view.key_type, view.key_type),
                 "public_key": pems[each.version],
             }
         else:
@@ -170,12 +171,14 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         "deletion_allowed": view.policy.deletion_allowed,
         "exportable": view.policy.exportable,
         "allow_plaintext_backup": False,
-        "derived": False,
+        "derived": view.policy.derived,
+        "convergent_encryption": view.policy.convergent,
+        "kdf": "hkdf_sha256" if view.policy.derived else "",
         "imported_key": False,
         "auto_rotate_period": 0,
         "supports_encryption": "encrypt" in operations,
         "supports_decryption": "decrypt" in operations,
-        "supports_derivation": False,
+        "supports_derivation": view.key_type in DERIVABLE,
         "supports_signing": "sign" in operations and view.key_type not in MACS.values(),
     }
 

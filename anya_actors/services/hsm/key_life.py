@@ -86,6 +86,8 @@ class KeyLife:
             check_policy(policy, slot.key_type)
             if slot.policy.exportable < policy.exportable:
                 raise OperationRefusedError(name, "become exportable after its creation")
+            if (slot.policy.derived, slot.policy.convergent) != (policy.derived, policy.convergent):
+                raise OperationRefusedError(name, "be derived otherwise than it was created")
             versions = slot.versions
             if policy != slot.policy:
                 changed = msgspec.structs.replace(slot, policy=policy)

@@ -156,7 +156,7 @@ class SessionKeys:
     def _load(self, parcel: KeyParcel) -> None:
         for facts in parcel.keys:
             with Secret(facts.private_key) as private_key:
-                private = self._algorithms.load_any(facts.key_type, private_key)
+                private = self._loaded(facts, private_key)
             public = ParcelKey(
                 facts.name,
                 facts.key_type,
@@ -168,6 +168,12 @@ class SessionKeys:
                 facts.encrypts,
             )
             self._held.setdefault(facts.name, {})[facts.version] = HeldKey(public, private)
+
+    def _loaded(self, facts: ParcelKey, private_key: Secret) -> PrivateKey:
+        if facts.policy.derived:
+            convergent = facts.policy.convergent
+            return self._algorithms.load_family(facts.key_type, private_key, convergent=convergent)
+        return self._algorithms.load_any(facts.key_type, private_key)
 
     def _begin(self, session: SessionView) -> None:
         now_s = self._clock.monotonic_s()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar, cast
 
+import msgspec
+
 from anya_actors.domain.hsm.parcel import ParcelKey
 from anya_actors.domain.keys.algorithms import AEADS, check_algorithm
 from anya_actors.domain.keys.operations import (
     AgreeRequest,
     DecryptRequest,
     EncryptRequest,
+    InContext,
     MacRequest,
     Request,
     SignRequest,
@@ -23,6 +26,7 @@ from anya_actors.ports.key_algorithms import (
     AgreeingKey,
     CipherKey,
     KeyAlgorithms,
+    KeyFamily,
     KeyTree,
     MacKey,
     PrivateKey,
@@ -38,6 +42,19 @@ def perform(
     algorithms: KeyAlgorithms, facts: ParcelKey, private: PrivateKey, request: Request, nonce: bytes
 ) -> bytes:
     """What the request gives; raises what the key raises. ``nonce`` is for an AEAD alone."""
+    context = request.context if isinstance(request, InContext) else b""
+    if facts.policy.derived:
+        with as_kind(KeyFamily, facts, private).under(context) as child:
+            own = msgspec.structs.replace(facts, public_key=child.public_key)
+            return _perform(algorithms, own, child, request, nonce)
+    if context:
+        raise InvalidInputError("context", "the key is not derived")
+    return _perform(algorithms, facts, private, request, nonce)
+
+
+def _perform(
+    algorithms: KeyAlgorithms, facts: ParcelKey, private: PrivateKey, request: Request, nonce: bytes
+) -> bytes:
     match request:
         case SignRequest():
             return _sign(facts, private, request)
@@ -88,8 +105,14 @@ def needs_nonce(facts: ParcelKey, request: Request) -> bool:
     """Whether the request uses up one of the encryptions that the key has."""
     if isinstance(request, EncryptRequest):
         check_algorithm(facts.key_type, request.algorithm, "encrypt")
-        return request.algorithm in AEADS
+        return request.algorithm in AEADS and not facts.policy.convergent
     return False
+
+
+def public_key_under(facts: ParcelKey, private: PrivateKey, context: bytes) -> bytes:
+    """The public half of what is derived for a context."""
+    with as_kind(KeyFamily, facts, private).under(context) as child:
+        return child.public_key
 
 
 def _sign(facts: ParcelKey, private: PrivateKey, request: SignRequest) -> bytes:

@@ -39,7 +39,12 @@ from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm_session.allotments import Allotments
 from anya_actors.services.hsm_session.batches import Batches, Turn, check_count
 from anya_actors.services.hsm_session.holding import HSM, HeldKey, SessionKeys
-from anya_actors.services.hsm_session.performing import MAX_RANDOM_BYTES, needs_nonce, perform
+from anya_actors.services.hsm_session.performing import (
+    MAX_RANDOM_BYTES,
+    needs_nonce,
+    perform,
+    public_key_under,
+)
 from anya_actors.services.hsm_session.recording import (
     REFUSALS,
     SessionRecords,
@@ -119,10 +124,15 @@ class HsmSessionService:
                     timeout_s=CLOSING_TIMEOUT_S,
                 )
 
-    async def public_key(self, key: str, path: KeyPath = ()) -> bytes:
-        """SEC1 compressed (33 bytes, secp256k1 and bip32) or 32 bytes (Ed25519)."""
+    async def public_key(self, key: str, path: KeyPath = (), version: int = 0, context: bytes = b"") -> bytes:
+        """SEC1 compressed (33 bytes, secp256k1 and bip32) or 32 bytes (Ed25519).
+
+        That of a ``path`` of a BIP32 key, or of a ``context`` of a derived one.
+        """
         async with self._records.audited(OperationRecord("public-key", key)):
-            held = await self._keys.permitted(key, None, path)
+            held = await self._keys.permitted(key, None, path, version)
+            if context:
+                return public_key_under(held.facts, held.private, context)
             if not path:
                 return held.facts.public_key
             with _tree(held).at(path) as private:
@@ -335,9 +345,10 @@ class HsmSessionService:
         return Answer(data, held.facts.version)
 
     async def _rewrap(self, request: RewrapRequest) -> Answer:
-        facts = (request.algorithm, request.associated_data)
-        opened = await self._perform(DecryptRequest(request.key, request.ciphertext, *facts, request.version))
-        return await self._perform(EncryptRequest(request.key, opened.data, *facts, request.to_version))
+        key, facts = request.key, (request.algorithm, request.associated_data)
+        ciphertext, context = request.ciphertext, request.context
+        opened = await self._perform(DecryptRequest(key, ciphertext, *facts, request.version, context))
+        return await self._perform(EncryptRequest(key, opened.data, *facts, request.to_version, context))
 
     def _end(self, reason: str) -> None:
         self._keys.end(reason)
