@@ -129,6 +129,7 @@ class HsmSettings(_Section, frozen=True, kw_only=True):
     session_idle_timeout_s: Seconds = 900
     session_absolute_timeout_s: Seconds = 86_400
     max_sessions: Positive = 32
+    warm_sessions: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
 
 
 class StoreSettings(_Section, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ class ActorHost:
         warm_up()
         self._shell: DurableActor[Any] | None = None
         self._label: str | None = None
+        self._prepared = False
 
     async def location(self) -> tuple[int, str]:
         """Its process id and its node's address; answered as soon as the process is up."""
@@ -34,6 +35,11 @@ class ActorHost:
     async def label(self) -> str | None:
         """The label under which it became an actor, or None while it is a spare."""
         return self._label
+
+    async def prepare_for(self, builder: Builder) -> None:
+        """While it is a spare: do what ``builder`` would do before its actor's store is taken."""
+        await builder.prepare()
+        self._prepared = True
 
     async def become(
         self,
@@ -48,7 +54,7 @@ class ActorHost:
         if self._shell is not None:
             raise NotServingError(name)
         self._label = label
-        self._shell = shell(name, builder, connect, mailbox_limit)
+        self._shell = shell(name, builder, connect, mailbox_limit, self._prepared)
 
     async def prepare(self) -> None:
         """See `DurableActor.prepare`."""

@@ -93,7 +93,12 @@ class DurableActor(Generic[SV]):
     """
 
     def __init__(
-        self, name: str, builder: Builder, connect: Callable[[], Actors], mailbox_limit: int = 1000
+        self,
+        name: str,
+        builder: Builder,
+        connect: Callable[[], Actors],
+        mailbox_limit: int = 1000,
+        prepared: bool = False,
     ) -> None:
         self.name = name
         self._builder = builder
@@ -106,7 +111,7 @@ class DurableActor(Generic[SV]):
         self._idle.set()
         self._last_call_s = time.monotonic()
         self._stepping = asyncio.Lock()
-        self._prepared = False
+        self._prepared = prepared
         self._draining = False
 
     @property

@@ -6,6 +6,7 @@ has paid already.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.bootstrap.stores import open_stores
 from anya_actors.config import LogSettings, Settings, read_secret_file
+from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.actors import Actors
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from anya_actors.ports.passphrase import PassphraseSource
 
 NODE = "bitcoin-node/main"
+_REACH_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,12 @@ class HsmSessionBuilder:
     """``hsm-session/<id>``. Keeps nothing, so its epoch is always 0."""
 
     async def prepare(self) -> None:
+        from anya_actors.coordinator.client import connect
+
         _import("anya_actors.services.hsm_session", *_SEALING)
+        # A first call to another process takes Ray longer than all of the opening besides.
+        with contextlib.suppress(AnyaError):
+            await connect().call("hsm/main", "transport_key", timeout_s=_REACH_S)
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
         from anya_actors.adapters.keys.library import LibraryKeyAlgorithms

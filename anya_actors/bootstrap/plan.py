@@ -79,6 +79,7 @@ def _kinds(settings: Settings) -> list[Kind]:
             # Its keys go with its process and no successor gets them: a restart would be for nothing.
             restart=Restart.TEMPORARY,
             idle_timeout_s=settings.hsm.session_idle_timeout_s,
+            warm=settings.hsm.warm_sessions,
         ),
         kind("bitcoin", BitcoinActor, BitcoinBuilder(settings)),
     ]

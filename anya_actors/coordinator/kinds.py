@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ class Kind:
     None where only the actors that stand in the tree exist. ``builder`` is picklable; it runs in
     the actor's own process. A virtual actor with ``restart`` temporary is not started again when it
     dies, but when it is called again. A ``pinned`` kind keeps files of its own beside the store, so
-    it runs on the coordinator's node alone.
+    it runs on the coordinator's node alone. For the next actors of the kind ``warm`` processes wait in
+    which ``builder`` has prepared already.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     mailbox_limit: int = 1000
     restart: Restart = Restart.PERMANENT
     pinned: bool = False
+    warm: int = 0
 
     def child_spec(self, actor: str) -> ChildSpec:
         """The spec of a virtual actor of this kind."""
@@ -59,3 +61,6 @@ class Kinds:
         if KEY.fullmatch(key) is None:
             return None
         return self._kinds.get(name)
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds.values())

@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +21,21 @@ from anya_actors.actors.host import node_ip as own_node_ip
 from anya_actors.coordinator.kinds import Kind, Kinds
 from anya_actors.coordinator.processes import Health, Identity
 from anya_actors.coordinator.ray_errors import unwrapped
+from anya_actors.coordinator.spares import Spares
+from anya_actors.domain.supervision.backoff import Backoff
 from anya_actors.ports.actors import Actors, UnknownActorError
+from anya_actors.ports.clock import Clock
+from anya_actors.ports.randomness import Randomness
 
 _log = structlog.get_logger(__name__)
 
 HOST_PREFIX = "host#"
-FIRST_SPARE_AFTER_S = 10.0  # not in the middle of a boot
-REFILL_AFTER_S = 2.0
 LONGEST_EXIT_S = 0.5
 LONGEST_ANSWER_S = 5.0
 MOST_CONCURRENT = 10_000  # the mailbox in the shell is the bound; Ray's must never be reached
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Host:
     """A Ray actor whose process is up."""
 
@@ -54,9 +55,17 @@ class Host:
             with unwrapped():
                 await self.handle.become.remote(label, *part)
         except BaseException:
-            ray.kill(self.handle, no_restart=True)
+            self.kill()
             raise
         return RayProcess(label, self)
+
+    async def wait_death(self) -> None:
+        """Return when the process is dead."""
+        await _death(self.handle)
+
+    def kill(self) -> None:
+        """Have Ray end it; return at once."""
+        ray.kill(self.handle, no_restart=True)
 
 
 class RayProcess:
@@ -94,14 +103,7 @@ class RayProcess:
         return None if epoch is None else Identity(self._pid, self._node_ip, epoch)
 
     async def wait_death(self) -> None:
-        while True:
-            try:
-                await self._handle.watch.remote()
-            except ray.exceptions.ActorUnavailableError:
-                # The connection broke; Ray does not know yet whether the actor did.
-                await asyncio.sleep(0.05)
-            except ray.exceptions.RayActorError:
-                return
+        await _death(self._handle)
 
     async def check_health(self) -> Health:
         with unwrapped():
@@ -133,28 +135,36 @@ class RayProcess:
 
 
 class RayProcesses:
-    """Starts hosts as Ray actors of the coordinator's namespace, and keeps one spare.
+    """Starts hosts as Ray actors of the coordinator's namespace, and keeps `Spares`.
 
-    The spare has everything imported: who takes it is spared half a second. The next one is made
-    when nothing has been launched for a while, so that it never competes with a recovery.
+    A spare has everything imported that any actor needs: who takes it is spared half a second. One
+    that is prepared for its kind has the rest, too.
     """
 
-    def __init__(self, kinds: Kinds, connect: Callable[[], Actors], warm_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kinds: Kinds,
+        connect: Callable[[], Actors],
+        warm_up: Callable[[], None],
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
         self._kinds = kinds
         self._warm_up = warm_up
         self._connect = connect
         self._left: dict[str, RayProcess] = {}
-        self._spare: Host | None = None
-        self._refill: asyncio.Task[None] | None = None
-        self._no_spare_before_s = time.monotonic() + FIRST_SPARE_AFTER_S
+        self._spares: Spares[Host] = Spares(self._make_spare, kinds, clock, randomness, Backoff())
+
+    def spares(self) -> dict[str, int]:
+        """How many hosts wait, by the kind that they are prepared for."""
+        return self._spares.ready()
 
     async def launch(self, actor: str, label: str) -> RayProcess:
         kind = self._kinds.kind_of(actor)
         if kind is None:
             raise UnknownActorError(actor)
         part = (label, actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
-        spare = self._take_spare(kind)
-        self._refill_later()
+        spare = self._spares.take(kind, lambda host: not kind.pinned or host.node_ip == own_node_ip())
         if spare is not None:
             try:
                 return await spare.become(*part)
@@ -173,15 +183,12 @@ class RayProcesses:
         for process in strays:
             await process.kill()
         self._left = {process.label: process for process in left if process.label in known}
+        self._spares.fill()
         return [process.label for process in strays]
 
     async def close(self) -> None:
         """Keep no spare any more."""
-        if self._refill is not None:
-            self._refill.cancel()
-            await asyncio.gather(self._refill, return_exceptions=True)
-        if self._spare is not None:
-            ray.kill(self._spare.handle, no_restart=True)
+        await self._spares.close()
 
     async def _left_behind(self, name: str) -> RayProcess | None:
         """What a dead coordinator left under this Ray name; a spare's label is its Ray name."""
@@ -198,14 +205,18 @@ class RayProcesses:
             ray.kill(handle, no_restart=True)
             return None
 
-    def _take_spare(self, kind: Kind) -> Host | None:
-        spare = self._spare
-        if spare is None or (kind.pinned and spare.node_ip != own_node_ip()):
-            return None
-        self._spare = None
-        return spare
+    async def _make_spare(self, kind: Kind | None) -> Host:
+        host = await self._new_host(kind)
+        if kind is not None:
+            try:
+                with unwrapped():
+                    await host.handle.prepare_for.remote(kind.builder)
+            except BaseException:
+                host.kill()
+                raise
+        return host
 
-    async def _new_host(self, kind: Kind | None = None) -> Host:
+    async def _new_host(self, kind: Kind | None) -> Host:
         options: dict[str, Any] = {
             "name": HOST_PREFIX + secrets.token_hex(8),
             "lifetime": "detached",
@@ -222,20 +233,21 @@ class RayProcesses:
             ray.kill(handle, no_restart=True)
             raise
 
-    def _refill_later(self) -> None:
-        if self._refill is not None:
-            self._refill.cancel()
-        self._refill = asyncio.create_task(self._keep_spare())
-
-    async def _keep_spare(self) -> None:
-        await asyncio.sleep(max(REFILL_AFTER_S, self._no_spare_before_s - time.monotonic()))
-        if self._spare is None:
-            self._spare = await self._new_host()
-
 
 def on_this_node() -> NodeAffinitySchedulingStrategy:
     """Here or nowhere."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+async def _death(handle: Any) -> None:
+    while True:
+        try:
+            await handle.watch.remote()
+        except ray.exceptions.ActorUnavailableError:
+            # The connection broke; Ray does not know yet whether the actor did.
+            await asyncio.sleep(0.05)
+        except ray.exceptions.RayActorError:
+            return
 
 
 def _pidfd(pid: int) -> int | None:

@@ -94,7 +94,7 @@ class Coordinator:
         self._journal_store: StateStore = await stores.activate(JOURNAL_ACTOR)
         self._events = EventLog(await stores.activate(EVENTS_ACTOR), self._clock)
         kinds = Kinds(plan.kinds)
-        self._processes = RayProcesses(kinds, connect, plan.warm_up)
+        self._processes = RayProcesses(kinds, connect, plan.warm_up, self._clock, plan.randomness())
         self._supervisor = Supervisor(
             plan.tree,
             kinds,
@@ -148,6 +148,7 @@ class Coordinator:
             tree=supervisor_view(tree.spec, tree),
             actors=actors,
             settings=dict(self._plan.settings),
+            spares=self._processes.spares(),
         )
 
     async def system_after(self, epoch: int, version: int, wait_s: float) -> SystemView:

@@ -37,7 +37,11 @@ class SupervisorView(msgspec.Struct, frozen=True):
 
 
 class SystemView(msgspec.Struct, frozen=True):
-    """The whole platform. ``version`` grows with every change of the tree."""
+    """The whole platform. ``version`` grows with every change of the tree.
+
+    ``spares`` counts the processes that wait for an actor, by the kind that they are prepared for;
+    under the empty name, those that any actor may take.
+    """
 
     name: str
     platform_version: str
@@ -51,6 +55,7 @@ class SystemView(msgspec.Struct, frozen=True):
     tree: SupervisorView
     actors: tuple[ActorView, ...]
     settings: dict[str, Any]
+    spares: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 def actor_views(tree: Tree, active: Mapping[str, Active], standbys: set[str]) -> tuple[ActorView, ...]:

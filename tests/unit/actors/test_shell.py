@@ -94,6 +94,11 @@ async def actor(builder: Builder) -> TillActor:
     return made
 
 
+async def test_what_was_prepared_before_it_had_a_name_is_not_prepared_again(builder: Builder) -> None:
+    await TillActor("till/main", builder, connect, prepared=True).activate()
+    assert builder.story == ["build", "resume"]
+
+
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit codes of this process, had it been allowed to go; no time need pass for it."""
