@@ -231,17 +231,27 @@ def load_settings(
 
 def read_secret_file(path: Path) -> Secret:
     """The first line of a file that only its owner can read; raises `SecretFileError`."""
+    check_secret_file(path)
     try:
-        mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SecretFileError(str(path), error.__class__.__name__) from None
-    if mode & 0o077:
-        raise SecretFileError(str(path), f"others may read it (mode {mode & 0o777:o})")
     line = text.split("\n", 1)[0].strip()
     if not line:
         raise SecretFileError(str(path), "it is empty")
     return Secret(line)
+
+
+def check_secret_file(path: Path) -> None:
+    """Return if only its owner can read the file, without reading it; raises `SecretFileError`."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise SecretFileError(str(path), error.__class__.__name__) from None
+    if facts.st_mode & 0o077:
+        raise SecretFileError(str(path), f"others may read it (mode {facts.st_mode & 0o777:o})")
+    if facts.st_size == 0:
+        raise SecretFileError(str(path), "it is empty")
 
 
 def _fields() -> dict[str, Any]:

@@ -73,14 +73,15 @@ def running(settings: Settings) -> Record:
     return record
 
 
-def write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes | bytearray) -> None:
     """Write a file that only its owner can read, whole or not at all; on disk when it returns."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        os.write(descriptor, content)  # not through a buffer, which would keep it in memory
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     os.replace(fresh, path)
     # Keys are sealed with a new passphrase at once: its name must not be lost with the power.
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import binascii
 import secrets
 from pathlib import Path
 
 from anya_actors.cli.faults import DataDirectoryError, MissingPassphraseError
 from anya_actors.cli.instance import write_private
-from anya_actors.config import Settings, read_secret_file
+from anya_actors.config import Settings, check_secret_file
+from anya_actors.domain.keys.secret import Secret
 
 _ENTROPY_BYTES = 32
+_URLSAFE = {ord("+"): ord("-"), ord("/"): ord("_")}
 
 
 def ensure_passphrase(settings: Settings) -> bool:
@@ -22,16 +25,27 @@ def ensure_passphrase(settings: Settings) -> bool:
         return False  # the HSM's own process joins the shares, or says what is wrong with them
     path = settings.passphrase_file
     if path.exists():
-        read_secret_file(path)
+        check_secret_file(path)  # not read: the launcher is not to have it in its memory
         return False
     if settings.state_dir.exists():
         raise MissingPassphraseError(str(path), str(settings.data_dir))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, secrets.token_urlsafe(_ENTROPY_BYTES).encode() + b"\n")
+        with _drawn() as passphrase:
+            write_private(path, passphrase.buffer)
     except OSError as error:
         raise DataDirectoryError(str(path.parent), error.strerror or str(error)) from None
     return True
+
+
+def _drawn() -> Secret:
+    """A line as `secrets.token_urlsafe` makes it, of which this process keeps no copy."""
+    with Secret.taken(secrets.token_bytes(_ENTROPY_BYTES)) as entropy:
+        line = Secret.taken(binascii.b2a_base64(entropy.buffer))
+    for at, letter in enumerate(line.buffer):
+        line.buffer[at] = _URLSAFE.get(letter, letter)
+    line.buffer[-2:] = b"\n"  # for its padding and its newline
+    return line
 
 
 def write_shares(passphrase_file: Path, directory: Path, threshold: int, count: int) -> list[Path]:

@@ -109,7 +109,7 @@ class Bip32Key:
 def generate(randomness: Randomness) -> Secret:
     """A master key of a fresh seed of 64 bytes; the seed itself is forgotten."""
     while True:
-        with Secret(randomness.token_bytes(64)) as seed:
+        with Secret.taken(randomness.token_bytes(64)) as seed:
             try:
                 return from_seed(seed)
             except CurveError:  # one in 2^127: BIP32 says to take another seed
@@ -120,7 +120,7 @@ def from_seed(seed: Secret) -> Secret:
     """The master key of a seed of 16 to 64 bytes (BIP32, master key generation)."""
     if not 16 <= len(seed) <= 64:
         raise InvalidInputError("seed", f"it has 16 to 64 bytes, not {len(seed)}")
-    with Secret(hmac.digest(b"Bitcoin seed", seed.buffer, hashlib.sha512)) as digest:
+    with Secret.taken(hmac.digest(b"Bitcoin seed", seed.buffer, hashlib.sha512)) as digest:
         node = Secret(bytearray(9) + digest.buffer[32:] + digest.buffer[:32])
     return _checked(node)
 
@@ -157,7 +157,7 @@ def _child(parent: Secret, number: int) -> Secret:
         if number >= HARDENED:
             data.buffer[:] = b"\x00" + private_key.buffer
         data.buffer += number.to_bytes(4, "big")
-        with Secret(hmac.digest(bytes(parent.buffer[9:41]), data.buffer, hashlib.sha512)) as digest:
+        with Secret.taken(hmac.digest(bytes(parent.buffer[9:41]), data.buffer, hashlib.sha512)) as digest:
             with Secret(digest.buffer[:32]) as tweak:
                 try:
                     add_to_secret(private_key, tweak)

@@ -21,7 +21,8 @@ class Ed25519SigningKey:
     def __init__(self, private_key: Secret) -> None:
         if len(private_key) != 32:
             raise InvalidInputError("private_key", "it is not 32 bytes long")
-        self._key: Ed25519PrivateKey | None = Ed25519PrivateKey.from_private_bytes(private_key.reveal())
+        with private_key.revealed() as seed:
+            self._key: Ed25519PrivateKey | None = Ed25519PrivateKey.from_private_bytes(seed)
         self._public_key = self._key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
@@ -46,7 +47,7 @@ class Ed25519SigningKey:
 
 def generate(randomness: Randomness) -> Secret:
     """A private key: 32 random bytes, the seed of RFC 8032 section 5.1.5."""
-    return Secret(randomness.token_bytes(32))
+    return Secret.taken(randomness.token_bytes(32))
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes, algorithm: str) -> None:

@@ -49,7 +49,8 @@ class LibraryKeyAlgorithms:
         if key_type in RSA_BITS:
             return rsa.generate(key_type)
         # Ed25519's and X25519's seeds, and secret keys, are any bytes; HMAC's as long as its hash.
-        return Secret(self._randomness.token_bytes({"hmac-sha384": 48, "hmac-sha512": 64}.get(key_type, 32)))
+        size = {"hmac-sha384": 48, "hmac-sha512": 64}.get(key_type, 32)
+        return Secret.taken(self._randomness.token_bytes(size))
 
     def read(self, key_type: str, material: KeyMaterial) -> Secret:
         """A private key from outside; raises `InvalidInputError` for one that cannot be."""

@@ -75,7 +75,7 @@ class P256Key:
 def generate(randomness: Randomness) -> Secret:
     """A private key, uniform in 1 to n-1."""
     while True:
-        candidate = Secret(randomness.token_bytes(32))
+        candidate = Secret.taken(randomness.token_bytes(32))
         if 0 < int.from_bytes(candidate.buffer, "big") < ORDER:
             return candidate
         candidate.wipe()

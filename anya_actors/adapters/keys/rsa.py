@@ -39,7 +39,8 @@ class RsaKey:
 
     def __init__(self, key_type: str, private_key: Secret) -> None:
         try:
-            key = load_der_private_key(private_key.reveal(), password=None)
+            with private_key.revealed() as encoded:
+                key = load_der_private_key(encoded, password=None)
         except (ValueError, TypeError):
             raise InvalidInputError("private_key", "it is not PKCS#8 of an RSA key") from None
         if not isinstance(key, rsa.RSAPrivateKey):
@@ -89,7 +90,7 @@ class RsaKey:
 def generate(key_type: str) -> Secret:
     """A private key, drawn by OpenSSL; takes a tenth of a second (2048 bits) to some seconds (4096)."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
-    return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    return Secret.taken(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def verify(key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str) -> None:

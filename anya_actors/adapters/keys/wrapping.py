@@ -31,14 +31,16 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
 def wrap(key: Secret, plaintext: Secret) -> bytes:
     """AES-KWP under a key of 32 bytes."""
     _check_size(key)
-    return aes_key_wrap_with_padding(key.reveal(), plaintext.reveal())
+    with key.revealed() as wrapping, plaintext.revealed() as wrapped:
+        return aes_key_wrap_with_padding(wrapping, wrapped)
 
 
 def unwrap(key: Secret, wrapped: bytes) -> Secret:
     """What AES-KWP wrapped; raises `InvalidCiphertextError`."""
     _check_size(key)
     try:
-        return Secret(aes_key_unwrap_with_padding(key.reveal(), wrapped))
+        with key.revealed() as wrapping:
+            return Secret.taken(aes_key_unwrap_with_padding(wrapping, wrapped))
     except (InvalidUnwrap, ValueError):
         raise InvalidCiphertextError("aes-kwp") from None
 
@@ -51,19 +53,20 @@ def wrap_to(recipient_pem: bytes, plaintext: Secret, randomness: Randomness, dig
         raise InvalidInputError("recipient", "it is not a public key in PEM") from None
     if not isinstance(recipient, rsa.RSAPublicKey) or recipient.key_size < MINIMUM_BITS:
         raise InvalidInputError("recipient", f"it is not an RSA key of {MINIMUM_BITS} bits or more")
-    with Secret(randomness.token_bytes(32)) as key:
-        return recipient.encrypt(key.reveal(), _oaep(digest)) + wrap(key, plaintext)
+    with Secret.taken(randomness.token_bytes(32)) as key, key.revealed() as drawn:
+        return recipient.encrypt(drawn, _oaep(digest)) + wrap(key, plaintext)
 
 
 def unwrap_with(private_key: Secret, blob: bytes, digest: str = "sha256") -> Secret:
     """What `wrap_to` made for the RSA key (PKCS#8); raises `InvalidCiphertextError`."""
     # Our own key, authenticated when it was unwrapped: no need to test its primes at every use.
-    key = load_der_private_key(private_key.reveal(), None, unsafe_skip_rsa_key_validation=True)
+    with private_key.revealed() as encoded:
+        key = load_der_private_key(encoded, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise InvalidInputError("wrapping_key", "it is not an RSA key")
     size = key.key_size // 8
     try:
-        with Secret(key.decrypt(blob[:size], _oaep(digest))) as ephemeral:
+        with Secret.taken(key.decrypt(blob[:size], _oaep(digest))) as ephemeral:
             return unwrap(ephemeral, blob[size:])
     except (ValueError, InvalidInputError):
         raise InvalidCiphertextError("rsa-oaep and aes-kwp") from None

@@ -56,13 +56,13 @@ def read_private_key(key_type: str, material: KeyMaterial) -> Secret:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidInputError("private_key", "it is not PKCS#8") from None
     if key_type in RSA_BITS and isinstance(key, rsa.RSAPrivateKey):
-        return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+        return Secret.taken(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == _CURVES.get(key_type):
-        return Secret(key.private_numbers().private_value.to_bytes(32, "big"))
+        return Secret.taken(key.private_numbers().private_value.to_bytes(32, "big"))
     if (key_type == "ed25519" and isinstance(key, Ed25519PrivateKey)) or (
         key_type == "x25519" and isinstance(key, X25519PrivateKey)
     ):
-        return Secret(key.private_bytes_raw())
+        return Secret.taken(key.private_bytes_raw())
     raise InvalidInputError("private_key", f"it is not a key of type {key_type}")
 
 
@@ -73,10 +73,11 @@ def write_private_key(key_type: str, private_key: Secret) -> Secret:
     if key_type in curves:
         key: Any = ec.derive_private_key(int.from_bytes(private_key.buffer, "big"), curves[key_type])
     elif key_type in loaders:
-        key = loaders[key_type](private_key.reveal())
+        with private_key.revealed() as raw:
+            key = loaders[key_type](raw)
     else:
         return Secret(bytearray(private_key.buffer))
-    return Secret(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    return Secret.taken(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def seed_of_mnemonic(mnemonic: bytes, passphrase: bytes) -> Secret:
@@ -94,4 +95,4 @@ def seed_of_mnemonic(mnemonic: bytes, passphrase: bytes) -> Secret:
         # The library's error may quote a word: cut the chain.
         raise InvalidInputError("mnemonic", "a word is unknown, or the checksum is wrong") from None
     sentence, salted = " ".join(words).encode(), b"mnemonic" + salt.encode()
-    return Secret(hashlib.pbkdf2_hmac("sha512", sentence, salted, _ROUNDS))
+    return Secret.taken(hashlib.pbkdf2_hmac("sha512", sentence, salted, _ROUNDS))

@@ -20,7 +20,8 @@ class X25519Key:
     def __init__(self, private_key: Secret) -> None:
         if len(private_key) != 32:
             raise InvalidInputError("private_key", "it is not 32 bytes long")
-        self._key: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(private_key.reveal())
+        with private_key.revealed() as scalar:
+            self._key: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(scalar)
         self._public_key = self._key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
@@ -50,4 +51,4 @@ class X25519Key:
 
 def generate(randomness: Randomness) -> Secret:
     """A private key: any 32 bytes, which RFC 7748 clamps at use."""
-    return Secret(randomness.token_bytes(32))
+    return Secret.taken(randomness.token_bytes(32))

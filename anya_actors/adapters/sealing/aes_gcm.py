@@ -34,4 +34,4 @@ class AesGcmCipher:
             plaintext = AESGCM(key.buffer).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
         except InvalidTag:
             raise UnopenableError from None
-        return Secret(plaintext)
+        return Secret.taken(plaintext)

@@ -27,4 +27,5 @@ def derive(passphrase: Secret, salt: bytes, parameters: KdfParameters) -> Secret
         lanes=parameters.lanes,
         memory_cost=parameters.memory_kib,
     )
-    return Secret(kdf.derive(passphrase.reveal()))
+    with passphrase.revealed() as text:
+        return Secret.taken(kdf.derive(text))

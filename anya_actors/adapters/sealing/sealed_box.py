@@ -1,13 +1,20 @@
-"""libsodium's sealed boxes, through PyNaCl: an ephemeral X25519 key, XSalsa20-Poly1305."""
+"""libsodium's sealed boxes, through PyNaCl: an ephemeral X25519 key, XSalsa20-Poly1305.
+
+Through its private bindings: the public ones leave copies of what was sealed, which nobody can zero.
+"""
 
 from __future__ import annotations
 
-from nacl.exceptions import CryptoError
-from nacl.public import PrivateKey, PublicKey, SealedBox
+from typing import Final
+
+from nacl._sodium import ffi, lib  # type: ignore[import-not-found] # a compiled module
+from nacl.public import PrivateKey
 
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.sealing import UnopenableError
+
+SEAL_BYTES: Final = 48  # crypto_box_SEALBYTES: the ephemeral key and the tag
 
 
 class NaclRecipient:
@@ -29,10 +36,11 @@ class NaclRecipient:
         """What was sealed to this process, or `UnopenableError`."""
         if self._key is None:
             raise UnopenableError
-        try:
-            return Secret(SealedBox(self._key).decrypt(box))
-        except (CryptoError, ValueError, TypeError):
-            raise UnopenableError from None
+        plaintext = Secret(bytearray(max(0, len(box) - SEAL_BYTES)))
+        place, key = ffi.from_buffer("unsigned char[]", plaintext.buffer), bytes(self._key)
+        if lib.crypto_box_seal_open(place, box, len(box), self._public_key, key) != 0:
+            raise UnopenableError
+        return plaintext
 
     def wipe(self) -> None:
         """Drop the private half."""
@@ -50,7 +58,8 @@ class NaclSealedBoxes:
         """A box for the holder of the X25519 key."""
         if len(public_key) != 32:
             raise InvalidInputError("recipient_public_key", "an X25519 key has 32 bytes")
-        try:
-            return SealedBox(PublicKey(public_key)).encrypt(plaintext.reveal())
-        except (CryptoError, ValueError):
-            raise InvalidInputError("recipient_public_key", "it is not a usable X25519 key") from None
+        box = ffi.new("unsigned char[]", len(plaintext) + SEAL_BYTES)
+        place = ffi.from_buffer("unsigned char[]", plaintext.buffer)
+        if lib.crypto_box_seal(box, place, len(plaintext), public_key) != 0:
+            raise InvalidInputError("recipient_public_key", "it is not a usable X25519 key")
+        return bytes(ffi.buffer(box))

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NoReturn, get_args
 
 import msgspec
 
-from anya_actors.domain.keys.secret import Secret, SecretCopyError
+from anya_actors.domain.keys.secret import Secret, SecretCopyError, erase
 from anya_actors.domain.machine import InvalidInputError
 
 MaterialForm = Literal["raw", "pkcs8", "seed", "mnemonic", "extended-private-key"]
@@ -31,6 +31,11 @@ class KeyMaterial(msgspec.Struct, frozen=True):
 
     def __reduce__(self) -> NoReturn:
         raise SecretCopyError
+
+    def wipe(self) -> None:
+        """Zero what was read, which nobody else holds."""
+        erase(self.data)
+        erase(self.passphrase)
 
 
 def pack_material(material: KeyMaterial) -> Secret:

@@ -8,7 +8,7 @@ import msgspec
 
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
-from anya_actors.domain.keys.secret import Secret, SecretCopyError
+from anya_actors.domain.keys.secret import Secret, SecretCopyError, erase
 
 
 class ParcelKey(msgspec.Struct, frozen=True):
@@ -36,14 +36,24 @@ class KeyParcel(msgspec.Struct, frozen=True):
     session: SessionView
     keys: tuple[ParcelKey, ...]
 
+    def wipe(self) -> None:
+        """Zero the private halves, which nobody else holds."""
+        for each in self.keys:
+            erase(each.private_key)
+
     def __reduce__(self) -> NoReturn:
         raise SecretCopyError
 
 
 def pack_parcel(parcel: KeyParcel) -> Secret:
     """The parcel as bytes, to be sealed and wiped."""
-    buffer = bytearray()
-    msgspec.msgpack.Encoder().encode_into(parcel, buffer)
+    blank = tuple(
+        msgspec.structs.replace(each, private_key=bytes(len(each.private_key))) for each in parcel.keys
+    )
+    encoder = msgspec.msgpack.Encoder()
+    # As long as needed from the start: a buffer that grows leaves its earlier places as they were.
+    buffer = bytearray(len(encoder.encode(KeyParcel(parcel.session, blank))))
+    encoder.encode_into(parcel, buffer)
     return Secret(buffer)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from anya_actors.domain.machine import AnyaError
+
+_HEADER: Final = bytes.__basicsize__ - 1
+"""CPython keeps the bytes of a `bytes` object behind so many others, and a zero behind them."""
 
 
 class SecretCopyError(AnyaError):
@@ -19,8 +25,8 @@ class SecretCopyError(AnyaError):
 class Secret:
     """Private bytes in one mutable buffer, zeroed by `wipe` or at the end of a ``with`` block.
 
-    Best effort: a library that wants immutable ``bytes`` gets a short-lived copy that Python frees
-    without zeroing. It shows nothing of itself, cannot be pickled or copied, and is not comparable.
+    Best effort: what libraries copy on their own is theirs to zero. It shows nothing of itself, cannot
+    be pickled or copied, and is not comparable.
     """
 
     __slots__ = ("buffer",)
@@ -56,10 +62,32 @@ class Secret:
 
     __copy__ = __reduce__
 
+    @classmethod
+    def taken(cls, data: bytes) -> Secret:
+        """A secret out of what a library returned to the caller alone, which is zeroed."""
+        secret = cls(data)
+        erase(data)
+        return secret
+
+    @contextmanager
+    def revealed(self) -> Iterator[bytes]:
+        """An immutable copy for a library that takes no other form and keeps none; zeroed at the end."""
+        copy = bytes(self.buffer)
+        try:
+            yield copy
+        finally:
+            erase(copy)
+
     def reveal(self) -> bytes:
-        """An immutable copy, for a library that takes no other form. Drop it at once."""
+        """An immutable copy that is not zeroed. Prefer `revealed`."""
         return bytes(self.buffer)
 
     def wipe(self) -> None:
         """Zero the buffer in place and leave it empty of meaning."""
         self.buffer[:] = bytes(len(self.buffer))
+
+
+def erase(data: bytes) -> None:
+    """Zero ``bytes`` in place. Nobody else may hold them: Python believes that they never change."""
+    if len(data) > 1:  # empty ones and single bytes are shared by the whole process
+        ctypes.memset(id(data) + _HEADER, 0, len(data))

@@ -25,6 +25,7 @@ from anya_actors.domain.hsm.machine import Allotted, key_of
 from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
 from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import Event, InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms
 from anya_actors.services.hsm.keys import KeyRing, key_view_of
@@ -190,11 +191,11 @@ class KeyLife:
         slot = await self._wrapping_slot()
         return self._algorithms.write_public_key("rsa-4096", slot.versions[-1].public_key, "pem")
 
-    async def open_wrapped(self, blob: bytes, digest: str) -> bytearray:
-        """What was wrapped to `wrapping_key`, in a buffer that the caller wipes."""
+    async def open_wrapped(self, blob: bytes, digest: str) -> Secret:
+        """What was wrapped to `wrapping_key`; the caller wipes it."""
         slot = await self._wrapping_slot()
         with self._vault.unwrap(slot, slot.versions[-1]) as private_key:
-            return (await asyncio.to_thread(self._algorithms.unwrap_with, private_key, blob, digest)).buffer
+            return await asyncio.to_thread(self._algorithms.unwrap_with, private_key, blob, digest)
 
     async def allot(self, name: str, owner: str, version: int, count: int) -> tuple[int, int]:
         """The next encryptions of one version, counted as made: the first number, and the one after."""

@@ -75,16 +75,18 @@ class KeyRing:
                 )
         return key_view_of(view)
 
-    async def take_in_wrapped(self, plan: KeyPlan, written: bytearray, form: str, message_id: str) -> KeyView:
+    async def take_in_wrapped(self, plan: KeyPlan, written: Secret, form: str, message_id: str) -> KeyView:
         """Take in a key that was wrapped to our RSA key, once per message id; wipes ``written``."""
-        with Secret(written) as buffer:
+        with written:
             async with self._records.refusals("import-key", plan.owner, plan.name, plan.key_type):
                 plan = check_plan(plan)
                 request = ("import-wrapped", plan.key_type, plan.owner, plan.operations, plan.policy)
                 view = await self._records.answered(key_of(plan.name), message_id, request)
                 if view is None:
-                    material = KeyMaterial(form, buffer.reveal())
-                    with self._algorithms.read(plan.key_type, material) as private_key:
+                    with (
+                        written.revealed() as revealed,
+                        self._algorithms.read(plan.key_type, KeyMaterial(form, revealed)) as private_key,
+                    ):
                         check_pair(self._algorithms, plan.key_type, private_key)
                         event = self._creation(plan, private_key, "import-key")
                     view = await self._records.change(
@@ -191,7 +193,10 @@ class KeyRing:
                 material = unpack_material(packed)
         except UnopenableError:
             raise InvalidInputError("box", "it does not open: seal it to the present transport key") from None
-        return self._algorithms.read(key_type, material)
+        try:
+            return self._algorithms.read(key_type, material)
+        finally:
+            material.wipe()
 
     def _creation(self, plan: KeyPlan, private_key: Secret, operation: str) -> KeyCreated:
         blank = KeySlot(

@@ -115,13 +115,16 @@ class SessionDesk:
             session_view(session),
             tuple([part for key in wanted for part in await self._keys.parcel_keys(key, session.owner)]),
         )
-        # Only now: whatever closed it meanwhile, or gave it to another process, has been committed.
-        session = find_session(await self._table(), session_id)
-        if session.recipient != recipient:
-            raise SessionClosedError(session_id, "its keys were released to another process")
-        self._touch(session_id)
-        with pack_parcel(parcel) as packed:
-            return self._boxes.seal(packed, recipient)
+        try:
+            # Only now: whatever closed it meanwhile, or gave it to another process, has been committed.
+            session = find_session(await self._table(), session_id)
+            if session.recipient != recipient:
+                raise SessionClosedError(session_id, "its keys were released to another process")
+            self._touch(session_id)
+            with pack_parcel(parcel) as packed:
+                return self._boxes.seal(packed, recipient)
+        finally:
+            parcel.wipe()
 
     async def append(
         self, session_id: str, records: tuple[OperationRecord, ...], seconds: float, message_id: str

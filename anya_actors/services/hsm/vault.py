@@ -38,7 +38,9 @@ class Vault:
     def wrap(self, slot: KeySlot, version: int, private_key: Secret, created_unix_ms: int) -> KeyVersion:
         """A new version of ``slot`` around a private key, under the newest key-encryption key."""
         kek_version = max(self._keks)
-        public_key = self._algorithms.load_any(slot.key_type, private_key).public_key
+        loaded = self._algorithms.load_any(slot.key_type, private_key)
+        public_key = loaded.public_key
+        loaded.wipe()
         context = _context_of(slot, version, public_key)
         wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
         return KeyVersion(version, public_key, wrapped, kek_version, created_unix_ms)

@@ -150,7 +150,10 @@ class SessionKeys:
         with recipient.open(box) as packed:
             self._guard.lock(packed.buffer)
             parcel = unpack_parcel(packed)
-        self._load(parcel)
+        try:
+            self._load(parcel)
+        finally:
+            parcel.wipe()
         return parcel.session
 
     def _load(self, parcel: KeyParcel) -> None:

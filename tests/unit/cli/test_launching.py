@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def test_a_record_does_not_name_a_stranger_that_got_its_pid(settings: Settings) 
 def test_a_passphrase_is_made_once_and_only_its_owner_can_read_it(settings: Settings) -> None:
     assert ensure_passphrase(settings)
     first = read_secret_file(settings.passphrase_file).reveal()
+    assert len(base64.urlsafe_b64decode(first + "=")) == 32
     assert len(first) >= 32
     assert not ensure_passphrase(settings)
     assert read_secret_file(settings.passphrase_file).reveal() == first
