@@ -17,7 +17,7 @@ from anya_actors.coordinator.client import RayActors
 from anya_actors.coordinator.launch import launch_coordinator, stop_coordinator
 from anya_actors.coordinator.root import Plan
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import COORDINATOR
+from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
 from anya_actors.serve.door import deploy, undeploy
 
 Report = Callable[[str, str], None]
@@ -71,6 +71,8 @@ class RayPlatform:
                     _LOOK_S,
                     timeout_s=_LOOK_S * 3,
                 )
+            except CallTimeoutError:
+                continue  # a coordinator that was killed may take long to come back on a busy machine
             except UnavailableError:
                 await asyncio.sleep(1.0)
 
