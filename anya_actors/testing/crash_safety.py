@@ -40,7 +40,8 @@ class BrokenPromiseError(AnyaError):
         super().__init__(what)
 
 
-def _hold(true: bool, otherwise: str) -> None:
+def hold(true: bool, otherwise: str) -> None:
+    """Raise `BrokenPromiseError` unless it is true."""
     if not true:
         raise BrokenPromiseError(otherwise)
 
@@ -208,15 +209,15 @@ class CrashSafety:
             found = await self._actors.call(ledger, "settled", account, timeout_s=CALL_TIMEOUT_S)
             expected = (sum(amounts), len(amounts), len(amounts))
             got = (found.balance_sat, found.deposits, found.receipts)
-            _hold(got == expected, f"{ledger} {account}: {got}, acknowledged {expected}")
+            hold(got == expected, f"{ledger} {account}: {got}, acknowledged {expected}")
             receipts += len(amounts)
         witnessed = [path.name for path in (self._folder / "witness").iterdir() if path.name != "attempts"]
-        _hold(len(witnessed) == receipts, f"{len(witnessed)} receipts witnessed, {receipts} owed")
+        hold(len(witnessed) == receipts, f"{len(witnessed)} receipts witnessed, {receipts} owed")
 
     async def _verify_keys(self) -> None:
         keys = await self._actors.call("hsm/main", "keys", "storm", timeout_s=CALL_TIMEOUT_S)
         found = {key.name: key.public_key for key in keys}
-        _hold(found == self.acknowledged.keys, "the HSM's keys are not the acknowledged ones")
+        hold(found == self.acknowledged.keys, "the HSM's keys are not the acknowledged ones")
         await self._actors.call("hsm/main", "verify_audit", timeout_s=CALL_TIMEOUT_S)
 
     async def _verify_payments(self) -> None:
@@ -243,6 +244,6 @@ class CrashSafety:
                         if output.amount_sat == payment.amount_sat:
                             paying[output.address] += 1
         for address in self.acknowledged.payments:
-            _hold(paying[address] == 1, f"{address} was paid {paying[address]} times")
+            hold(paying[address] == 1, f"{address} was paid {paying[address]} times")
         lost = set(self.acknowledged.blocks) - seen_blocks
-        _hold(not lost, f"acknowledged blocks are gone: {lost}")
+        hold(not lost, f"acknowledged blocks are gone: {lost}")

@@ -48,6 +48,11 @@ class PostgresServer:
         """A libpq URL of the server's own database."""
         return f"postgresql://anya@/postgres?host={self._folder}"
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while it runs."""
+        return None if self._server is None else self._server.pid
+
     def __enter__(self) -> PostgresServer:
         try:
             self._make()

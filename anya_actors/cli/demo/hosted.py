@@ -41,8 +41,9 @@ class HostedPlatformError(AnyaError):
 class HostedPlatform:
     """A platform in a temporary data directory, from `__enter__` to `__exit__`."""
 
-    def __init__(self, on_stage: Callable[[str], None]) -> None:
+    def __init__(self, on_stage: Callable[[str], None], config: Path = Path(os.devnull)) -> None:
         self._on_stage = on_stage
+        self._config = config
         self.ready: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -51,7 +52,8 @@ class HostedPlatform:
         self._complaints = (self.data_dir / "stderr").open("w+", encoding="utf-8")
         # Settings of the user's own platform are not for this one.
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ANYA_")}
-        command = ["up", "--json", "--port", "0", "--data-dir", str(self.data_dir), "--config", os.devnull]
+        command = ["up", "--json", "--port", "0", "--data-dir", str(self.data_dir)]
+        command += ["--config", str(self._config)]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "anya_actors.cli.main", *command],
             stdout=subprocess.PIPE,

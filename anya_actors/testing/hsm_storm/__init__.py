@@ -1,0 +1,1 @@
+"""Callers that use an HSM while its processes are killed, and the reckoning afterwards."""
