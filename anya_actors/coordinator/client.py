@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from anya_actors.actors.host import packed, unpacked
 from anya_actors.actors.shell import NotServingError
 from anya_actors.coordinator.ray_errors import unwrapped
 from anya_actors.domain.machine import UnavailableError
@@ -91,7 +92,7 @@ class RayActors:
 
 async def _send(handle: Any, actor: str, method: str, args: tuple[Any, ...], keywords: Any) -> Any:
     if actor != COORDINATOR:
-        return await handle.invoke.remote(method, args, keywords)
+        return unpacked(await handle.invoke.remote(packed((method, args, keywords))))
     if method not in COORDINATOR_SERVES:
         raise UnknownMethodError(actor, method)
     return await getattr(handle, method).remote(*args, **keywords)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import ray.exceptions
 
+from anya_actors.actors.host import packed
 from anya_actors.coordinator.client import MOST_HANDLES, RayActors
 from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
 
@@ -26,7 +27,7 @@ class Host:
     """An actor that answers with its own name."""
 
     def __init__(self, name: str) -> None:
-        self.invoke = Remote(lambda method, args, keywords: name)
+        self.invoke = Remote(lambda call: packed(name))
 
 
 class Registry:
