@@ -26,6 +26,7 @@ from anya_actors.serve.http import (
     reference,
     security,
     security_access,
+    security_batches,
     security_keys,
     security_metrics,
     wallet,
@@ -47,6 +48,7 @@ AREAS: Final = (
     psbt,
     security,
     security_access,
+    security_batches,
     security_keys,
     security_metrics,
     events,
@@ -60,6 +62,7 @@ VIEWS: Final = (
     *psbt.VIEWS,
     *security.VIEWS,
     *security_metrics.VIEWS,
+    *security_batches.VIEWS,
 )
 
 

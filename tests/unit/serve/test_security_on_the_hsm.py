@@ -222,3 +222,78 @@ async def test_approvers_approve_over_http(door: Door) -> None:
         assert (await client.post(given, json={"operation": "rotate"})).status_code == 404
         assert (await bob.post(given, json={"operation": "rotate"})).status_code == 200
         assert (await client.post(f"{KEYS}/k/rotate")).json()["version"] == 2
+
+
+async def test_batches_of_one_kind_by_one_key_undo_each_other(door: Door) -> None:
+    messages = [f"{number:064x}" for number in range(100)]
+    async with await door.client("security") as client:
+        for name in ("ed25519", "aes256-gcm", "hmac-sha256"):
+            body = {"name": name, "key_type": name, "operations": ["sign", "verify", "encrypt", "decrypt"]}
+            assert (await client.post(KEYS, json=body)).status_code == 201
+        opened = await client.post(SESSIONS, json={"keys": ["ed25519", "aes256-gcm", "hmac-sha256"]})
+        session = opened.headers["location"]
+
+        async def ask(what: str, key: str, **fields: Any) -> Any:
+            body = {"key": key, "algorithm": key, **fields}
+            return (await client.post(f"{session}/{what}/batch", json=body)).json()
+
+        signed = (await ask("sign", "ed25519", messages_hex=messages))["signatures_hex"]
+        assert len(set(signed)) == 100
+        pairs = {"messages_hex": messages, "signatures_hex": signed}
+        assert await ask("verify", "ed25519", **pairs) == {"valid": True}
+        pairs["signatures_hex"] = signed[::-1]
+        assert (await ask("verify", "ed25519", **pairs))["code"] == "invalid-signature"
+
+        data = {"associated_data_hex": "aabb"}
+        made = await ask("encrypt", "aes256-gcm", plaintexts_hex=messages, **data)
+        assert made["version"] == 1
+        sealed = made["ciphertexts_hex"]
+        opened_again = await ask("decrypt", "aes256-gcm", ciphertexts_hex=sealed, **data)
+        assert opened_again == {"plaintexts_hex": messages}
+        assert (await ask("decrypt", "aes256-gcm", ciphertexts_hex=sealed))["code"] == "invalid-ciphertext"
+
+        codes = (await ask("mac", "hmac-sha256", messages_hex=messages))["macs_hex"]
+        assert len(set(codes)) == 100
+        entries = (await client.get("/api/v1/security/audit")).json()["items"]
+        told = [(each["operation"], each["count"]) for each in entries[-2:]]
+        assert told == [("decrypt", 100), ("mac", 100)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"messages_hex": ["00", "0"]}, "body.messages_hex[1]"),
+        ({"messages_hex": ["0 0 "]}, "body.messages_hex[0]"),
+        ({"messages_hex": ["00", 7]}, "body.messages_hex[1]"),
+        ({"messages_hex": []}, "body.messages_hex"),
+        ({"messages_hex": ["00"] * 1025}, "body.messages_hex"),
+        ({"version": "1"}, "body.version"),
+        ({"key": ""}, "body.key"),
+        ({"surprise": 1}, "body"),
+    ],
+)
+async def test_a_batch_that_is_none_names_the_field(door: Door, changed: dict[str, Any], field: str) -> None:
+    body = {"key": "k", "algorithm": "ed25519", "messages_hex": ["00"], **changed}
+    async with await door.client("security") as client:
+        answer = await client.post(f"{SESSIONS}/any/sign/batch", json=body)
+        assert answer.status_code == 422
+        assert answer.json()["code"] == "invalid-fields"
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"key": "\xff"}'])
+async def test_a_batch_that_is_no_json_is_400(door: Door, body: bytes) -> None:
+    async with await door.client("security") as client:
+        headers = {"Content-Type": "application/json"}
+        answer = await client.post(f"{SESSIONS}/any/sign/batch", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed-json")
+
+
+async def test_a_batch_in_the_session_of_another_is_refused(door: Door) -> None:
+    async with await door.client("security", subject="bob") as bob:
+        await bob.post(KEYS, json={"name": "k", "key_type": "ed25519"})
+        session = (await bob.post(SESSIONS, json={"keys": ["k"]})).headers["location"]
+    body = {"key": "k", "algorithm": "ed25519", "messages_hex": ["00"]}
+    async with await door.client("security") as client:
+        refused = await client.post(f"{session}/sign/batch", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not-yours")
