@@ -81,7 +81,7 @@ class DerivedKeys:
             raise InvalidInputError("key", "it was wiped")
         size = self._size + (_NONCE_KEY_BYTES if self._convergent else 0)
         hkdf = HKDF(hashes.SHA256(), size, salt=None, info=context)
-        with Secret(hkdf.derive(self._root.reveal())) as derived:
+        with self._root.revealed() as root, Secret.taken(hkdf.derive(root)) as derived:
             key = self._child(derived)
         try:
             yield key

@@ -6,7 +6,7 @@ from anya_actors.adapters.keys import (
     bip32,
     derived,
     ed25519,
-    p256,
+    nist,
     public_forms,
     rsa,
     secp256k1,
@@ -16,7 +16,7 @@ from anya_actors.adapters.keys import (
     x25519,
 )
 from anya_actors.domain.hsm.material import KeyMaterial
-from anya_actors.domain.keys.algorithms import RSA_BITS, check_algorithm, check_key_type
+from anya_actors.domain.keys.algorithms import CMACS, RSA_BITS, check_algorithm, check_key_type
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import KeyFamily, PrivateKey, SigningKey
@@ -44,13 +44,12 @@ class LibraryKeyAlgorithms:
             return bip32.generate(self._randomness)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.generate(self._randomness)
-        if key_type == p256.KEY_TYPE:
-            return p256.generate(self._randomness)
+        if key_type in nist.CURVES:
+            return nist.generate(key_type, self._randomness)
         if key_type in RSA_BITS:
             return rsa.generate(key_type)
         # Ed25519's and X25519's seeds, and secret keys, are any bytes; HMAC's as long as its hash.
-        size = {"hmac-sha384": 48, "hmac-sha512": 64}.get(key_type, 32)
-        return Secret.taken(self._randomness.token_bytes(size))
+        return Secret.taken(self._randomness.token_bytes(symmetric.KEY_BYTES.get(key_type, 32)))
 
     def read(self, key_type: str, material: KeyMaterial) -> Secret:
         """A private key from outside; raises `InvalidInputError` for one that cannot be."""
@@ -79,14 +78,16 @@ class LibraryKeyAlgorithms:
             return ed25519.Ed25519SigningKey(private_key)
         if key_type == x25519.KEY_TYPE:
             return x25519.X25519Key(private_key)
-        if key_type == p256.KEY_TYPE:
-            return p256.P256Key(private_key)
+        if key_type in nist.CURVES:
+            return nist.NistKey(key_type, private_key)
         if key_type in RSA_BITS:
             return rsa.RsaKey(key_type, private_key)
         if key_type in symmetric.CIPHERS:
             return symmetric.CipherKey(key_type, private_key)
         if key_type == "secret":
             return symmetric.SecretKey(private_key)
+        if key_type in CMACS:
+            return symmetric.CmacKey(key_type, private_key)
         return symmetric.MacKey(key_type, private_key)
 
     def load_family(self, key_type: str, private_key: Secret, *, convergent: bool) -> KeyFamily:
@@ -103,8 +104,8 @@ class LibraryKeyAlgorithms:
             secp256k1.verify(public_key, message, signature, algorithm)
         elif key_type == ed25519.KEY_TYPE:
             ed25519.verify(public_key, message, signature, algorithm)
-        elif key_type == p256.KEY_TYPE:
-            p256.verify(public_key, message, signature, algorithm)
+        elif key_type in nist.CURVES:
+            nist.verify(key_type, public_key, message, signature, algorithm)
         else:
             rsa.verify(key_type, public_key, message, signature, algorithm)
 

@@ -16,17 +16,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from anya_actors.domain.keys.algorithms import RSA_BITS, SYMMETRIC
+from anya_actors.adapters.keys import nist
+from anya_actors.domain.keys.algorithms import NIST_CURVES, RSA_BITS, SYMMETRIC
 from anya_actors.domain.machine import InvalidInputError
 
 FORMS: Final = ("pem", "jwk", "sec1", "spki", "raw")
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "secp256k1": ec.SECP256K1(),
     "bip32": ec.SECP256K1(),
-    "p256": ec.SECP256R1(),
+    **{name: each.curve for name, each in nist.CURVES.items()},
 }
 _CURVE_NAMES: Final = {key_type: curve.name for key_type, curve in _CURVES.items()}
-_JWK_CURVES: Final = {"secp256k1": "secp256k1", "bip32": "secp256k1", "p256": "P-256"}
+_COORDINATE_BYTES: Final[Mapping[str, int]] = {"secp256k1": 32, "bip32": 32, **NIST_CURVES}
+_JWK_CURVES: Final = {
+    "secp256k1": "secp256k1", "bip32": "secp256k1", "p256": "P-256", "p384": "P-384", "p521": "P-521",
+}  # fmt: skip
 _OKP_CURVES: Final = {"ed25519": "Ed25519", "x25519": "X25519"}
 
 
@@ -97,7 +101,8 @@ def _jwk(key_type: str, key: Any) -> dict[str, str]:
         return {"kty": "OKP", "crv": _OKP_CURVES[key_type], "x": _text(key.public_bytes_raw())}
     numbers = key.public_numbers()
     if key_type in _CURVES:  # RFC 7518, 6.2; RFC 8812
-        x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
+        size = _COORDINATE_BYTES[key_type]
+        x, y = numbers.x.to_bytes(size, "big"), numbers.y.to_bytes(size, "big")
         return {"kty": "EC", "crv": _JWK_CURVES[key_type], "x": _text(x), "y": _text(y)}
     size = RSA_BITS[key_type] // 8
     return {"kty": "RSA", "n": _text(numbers.n.to_bytes(size, "big")), "e": _text(b"\x01\x00\x01")}
@@ -116,7 +121,7 @@ def _from_jwk(key_type: str, data: bytes) -> bytes:
             if (jwk["kty"], named) != ("EC", _JWK_CURVES[key_type]):
                 raise ValueError(key_type)
             x, y = _bytes(jwk["x"]), _bytes(jwk["y"])
-            if len(x) != 32 or len(y) != 32:
+            if {len(x), len(y)} != {_COORDINATE_BYTES[key_type]}:
                 raise ValueError(key_type)
             return _own_form(_object(key_type, b"\x04" + x + y), key_type)
         if jwk["kty"] != "RSA":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from anya_actors.adapters.keys.hashing import HASHES
 from anya_actors.domain.keys.algorithms import (
     RSA_BITS,
     InvalidCiphertextError,
@@ -27,11 +28,9 @@ from anya_actors.domain.keys.algorithms import (
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
+_SIGNATURE: Final = re.compile(
+    r"rsa-(pss|pkcs1)-(none|sha(?:3-)?[0-9]+)(?:-(auto)|-salt([0-9]+))?(-digest)?\Z", re.ASCII
+)
 
 
 class RsaKey:
@@ -60,10 +59,13 @@ class RsaKey:
         return self._public_key
 
     def sign(self, message: bytes, algorithm: str) -> bytes:
-        """PSS (salt as long as the hash) or PKCS#1 v1.5, over the hash that the algorithm names."""
+        """PSS or PKCS#1 v1.5, over the hash that the algorithm names or of a digest by it."""
         check_algorithm(self._key_type, algorithm)
-        scheme, hashed = _signature_scheme(algorithm)
-        return self._private().sign(message, scheme, hashed)
+        scheme, hashed = _signature_scheme(algorithm, padding.PSS.MAX_LENGTH)
+        try:
+            return self._private().sign(message, scheme, hashed)
+        except ValueError as error:  # tells of lengths alone
+            raise InvalidInputError("message", str(error)) from None
 
     def encrypt(self, plaintext: bytes, algorithm: str, associated_data: bytes, nonce: bytes) -> bytes:
         """OAEP with the public half; the associated data is its label."""
@@ -95,12 +97,15 @@ def generate(key_type: str) -> Secret:
 
 def verify(key_type: str, public_key: bytes, message: bytes, signature: bytes, algorithm: str) -> None:
     """Return if the signature holds; raise `InvalidSignatureError` or `InvalidInputError`."""
-    check_algorithm(key_type, algorithm)
-    scheme, hashed = _signature_scheme(algorithm)
+    check_algorithm(key_type, algorithm, "verify")
+    scheme, hashed = _signature_scheme(algorithm, padding.PSS.AUTO)
+    key = _public(key_type, public_key)
     try:
-        _public(key_type, public_key).verify(signature, message, scheme, hashed)
+        key.verify(signature, message, scheme, hashed)
     except InvalidSignature:
         raise InvalidSignatureError(algorithm) from None
+    except ValueError as error:  # tells of lengths alone
+        raise InvalidInputError("message", str(error)) from None
 
 
 def encrypt(
@@ -125,15 +130,23 @@ def _public(key_type: str, public_key: bytes) -> rsa.RSAPublicKey:
     return key
 
 
-@lru_cache(maxsize=16)
-def _signature_scheme(algorithm: str) -> tuple[padding.AsymmetricPadding, hashes.HashAlgorithm]:
-    _, form, name = algorithm.split("-")
-    hashed = _HASHES[name]
+@lru_cache(maxsize=128)
+def _signature_scheme(algorithm: str, any_salt: Any) -> tuple[padding.AsymmetricPadding, Any]:
+    """Padding and hash of a name that was checked; ``any_salt`` is what ``-auto`` means."""
+    named = _SIGNATURE.match(algorithm)
+    if named is None:
+        raise InvalidInputError("algorithm", "it is not an RSA signature")
+    form, name, auto, salt, digest = named.groups()
+    if name == "none":
+        return padding.PKCS1v15(), NoDigestInfo()
+    hashed = HASHES[name]
+    taken = Prehashed(hashed) if digest else hashed
     if form == "pkcs1":
-        return padding.PKCS1v15(), hashed
-    return padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed
+        return padding.PKCS1v15(), taken
+    length = any_salt if auto else hashed.digest_size if salt is None else int(salt)
+    return padding.PSS(padding.MGF1(hashed), length), taken
 
 
 def _oaep(algorithm: str, label: bytes) -> padding.OAEP:
-    hashed = _HASHES[algorithm.rpartition("-")[2]]
+    hashed = HASHES[algorithm.rpartition("-")[2]]
     return padding.OAEP(padding.MGF1(hashed), hashed, label=label or None)

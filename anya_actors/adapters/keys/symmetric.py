@@ -8,12 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import cmac, hashes
+from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError, check_algorithm
+from anya_actors.domain.keys.algorithms import (
+    CMACS,
+    InvalidCiphertextError,
+    InvalidSignatureError,
+    check_algorithm,
+)
 from anya_actors.domain.keys.operations import StretchRequest
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
@@ -25,7 +31,10 @@ MAX_STRETCHED_BYTES: Final = {"hkdf-sha384": 255 * 48, "hkdf-sha512": 255 * 64}
 MAX_ITERATIONS: Final = 2_000_000
 MAX_MEMORY_KIB: Final = 512 * 1024
 
+KEY_BYTES: Final[Mapping[str, int]] = {"aes128-gcm": 16, "hmac-sha384": 48, "hmac-sha512": 64, **CMACS}
+"""Of new keys; the others have 32."""
 CIPHERS: Final[Mapping[str, type[AESGCM] | type[ChaCha20Poly1305]]] = {
+    "aes128-gcm": AESGCM,
     "aes256-gcm": AESGCM,
     "chacha20-poly1305": ChaCha20Poly1305,
 }
@@ -37,11 +46,10 @@ _HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
 
 
 class CipherKey:
-    """A key of authenticated encryption, 32 bytes. A ciphertext is nonce 12, ciphertext, tag 16."""
+    """A key of authenticated encryption. A ciphertext is nonce 12, ciphertext, tag 16."""
 
     def __init__(self, key_type: str, private_key: Secret) -> None:
-        if len(private_key) != 32:
-            raise InvalidInputError("private_key", "it is not 32 bytes long")
+        _check_size(key_type, private_key)
         self._key_type = key_type
         self._cipher: AESGCM | ChaCha20Poly1305 | None = CIPHERS[key_type](private_key.buffer)
 
@@ -88,7 +96,6 @@ class MacKey:
         if not 16 <= len(private_key) <= 512:
             raise InvalidInputError("private_key", "an HMAC key has 16 to 512 bytes")
         self._key_type = key_type
-        self._digest = key_type.rpartition("-")[2]
         self._secret: Secret | None = Secret(bytearray(private_key.buffer))
 
     def __repr__(self) -> str:
@@ -100,23 +107,56 @@ class MacKey:
         return b""
 
     def mac(self, message: bytes, algorithm: str) -> bytes:
-        """The whole code: 32 or 64 bytes."""
+        """The whole code, as long as the hash."""
         check_algorithm(self._key_type, algorithm, "mac")
-        return hmac.digest(_revealed(self._secret), message, self._digest)
+        digest = algorithm.removeprefix("hmac-").replace("-", "_")  # hashlib's sha3_256
+        return hmac.digest(_revealed(self._secret), message, digest)
 
     def verify_mac(self, message: bytes, mac: bytes, algorithm: str) -> None:
         """Return if the code holds, compared in constant time; raise `InvalidSignatureError`."""
-        found = self.mac(message, algorithm)
-        if len(mac) != len(found):
-            raise InvalidInputError("mac", f"{algorithm} gives {len(found)} bytes, not {len(mac)}")
-        if not hmac.compare_digest(found, mac):
-            raise InvalidSignatureError(algorithm)
+        _check_mac(self.mac(message, algorithm), mac, algorithm)
 
     def wipe(self) -> None:
         """Zero the key."""
         if self._secret is not None:
             self._secret.wipe()
         self._secret = None
+
+
+class CmacKey:
+    """An AES key for CMAC (SP 800-38B)."""
+
+    def __init__(self, key_type: str, private_key: Secret) -> None:
+        _check_size(key_type, private_key)
+        self._key_type = key_type
+        self._secret = Secret(bytearray(private_key.buffer))
+        self._cipher: algorithms.AES | None = algorithms.AES(self._secret.buffer)
+
+    def __repr__(self) -> str:
+        return f"CmacKey({self._key_type})"
+
+    @property
+    def public_key(self) -> bytes:
+        """None."""
+        return b""
+
+    def mac(self, message: bytes, algorithm: str) -> bytes:
+        """The whole code: 16 bytes."""
+        check_algorithm(self._key_type, algorithm, "mac")
+        if self._cipher is None:
+            raise InvalidInputError("key", "it was wiped")
+        context = cmac.CMAC(self._cipher)
+        context.update(message)
+        return context.finalize()
+
+    def verify_mac(self, message: bytes, mac: bytes, algorithm: str) -> None:
+        """Return if the code holds, compared in constant time; raise `InvalidSignatureError`."""
+        _check_mac(self.mac(message, algorithm), mac, algorithm)
+
+    def wipe(self) -> None:
+        """Zero the key."""
+        self._cipher = None
+        self._secret.wipe()
 
 
 class SecretKey:
@@ -172,6 +212,19 @@ def _argon2id(secret: bytes, request: StretchRequest) -> bytes:
         ).derive(secret)
     except ValueError as error:  # tells of the parameters alone
         raise InvalidInputError("argon2id", str(error)) from None
+
+
+def _check_size(key_type: str, private_key: Secret) -> None:
+    size = KEY_BYTES.get(key_type, 32)
+    if len(private_key) != size:
+        raise InvalidInputError("private_key", f"it is not {size} bytes long")
+
+
+def _check_mac(found: bytes, mac: bytes, algorithm: str) -> None:
+    if len(mac) != len(found):
+        raise InvalidInputError("mac", f"{algorithm} gives {len(found)} bytes, not {len(mac)}")
+    if not hmac.compare_digest(found, mac):
+        raise InvalidSignatureError(algorithm)
 
 
 def _revealed(secret: Secret | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,15 +19,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from anya_actors.adapters.keys import bip32
+from anya_actors.adapters.keys import bip32, nist
 from anya_actors.domain.hsm.material import KeyMaterial
-from anya_actors.domain.keys.algorithms import RSA_BITS
+from anya_actors.domain.keys.algorithms import NIST_CURVES, RSA_BITS
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 
 _WORD_COUNTS: Final = (12, 15, 18, 21, 24)
 _ROUNDS: Final = 2048
-_CURVES: Final = {"p256": "secp256r1", "secp256k1": "secp256k1"}
+_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
+    "secp256k1": ec.SECP256K1(),
+    **{name: each.curve for name, each in nist.CURVES.items()},
+}
 
 
 def read_bip32(material: KeyMaterial) -> Secret:
@@ -57,8 +61,11 @@ def read_private_key(key_type: str, material: KeyMaterial) -> Secret:
         raise InvalidInputError("private_key", "it is not PKCS#8") from None
     if key_type in RSA_BITS and isinstance(key, rsa.RSAPrivateKey):
         return Secret.taken(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == _CURVES.get(key_type):
-        return Secret.taken(key.private_numbers().private_value.to_bytes(32, "big"))
+    curve = _CURVES.get(key_type)
+    if curve is not None and isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == curve.name:
+        return Secret.taken(
+            key.private_numbers().private_value.to_bytes(NIST_CURVES.get(key_type, 32), "big")
+        )
     if (key_type == "ed25519" and isinstance(key, Ed25519PrivateKey)) or (
         key_type == "x25519" and isinstance(key, X25519PrivateKey)
     ):
@@ -69,9 +76,8 @@ def read_private_key(key_type: str, material: KeyMaterial) -> Secret:
 def write_private_key(key_type: str, private_key: Secret) -> Secret:
     """PKCS#8 DER of a key that has a public half (RSA's is that already); else its bytes."""
     loaders = {"ed25519": Ed25519PrivateKey.from_private_bytes, "x25519": X25519PrivateKey.from_private_bytes}
-    curves: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "secp256k1": ec.SECP256K1()}
-    if key_type in curves:
-        key: Any = ec.derive_private_key(int.from_bytes(private_key.buffer, "big"), curves[key_type])
+    if key_type in _CURVES:
+        key: Any = ec.derive_private_key(int.from_bytes(private_key.buffer, "big"), _CURVES[key_type])
     elif key_type in loaders:
         with private_key.revealed() as raw:
             key = loaders[key_type](raw)

@@ -104,6 +104,8 @@ class TokenKey:
     def mac(self, message: bytes, algorithm: str) -> bytes:
         """The whole code."""
         check_algorithm(self._key_type, algorithm, "mac")
+        if algorithm != self._key_type:  # a token's key is of one hash
+            raise _unserved(algorithm)
         return bytes(self._loaded().sign(message, mechanism=_MACS[algorithm]))
 
     def verify_mac(self, message: bytes, mac: bytes, algorithm: str) -> None:
@@ -130,7 +132,9 @@ class TokenKey:
         check_algorithm(self._key_type, algorithm, "encrypt")
 
     def _sign_rsa(self, message: bytes, algorithm: str) -> bytes:
-        _, form, digest = algorithm.split("-")
+        form, _, digest = algorithm.removeprefix("rsa-").partition("-")
+        if digest not in _HASHED:
+            raise _unserved(algorithm)
         pkcs1, pss, hashed, mgf = _HASHED[digest]
         if form == "pkcs1":
             return bytes(self._loaded().sign(message, mechanism=pkcs1))
@@ -140,8 +144,10 @@ class TokenKey:
     def _sign_ecdsa(self, message: bytes, algorithm: str) -> bytes:
         if algorithm in ("schnorr-bip340", "ecdsa-secp256k1-recoverable"):
             raise NotSupportedError(f"{algorithm} in a token", "keep keys for Bitcoin without one")
-        digest = message
-        if "-sha256" in algorithm:
+        digest, named = message, algorithm.removesuffix("-p1363").split("-", 2)[2:]
+        if named:
+            if named != ["sha256"]:
+                raise _unserved(algorithm)
             import hashlib
 
             digest = hashlib.sha256(message).digest()
@@ -152,6 +158,10 @@ class TokenKey:
         if algorithm.endswith("-p1363"):
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
         return encode_dss_signature(r, s)
+
+
+def _unserved(algorithm: str) -> NotSupportedError:
+    return NotSupportedError(f"{algorithm} in a token", "choose SHA-2 over the message itself, or a digest")
 
 
 class TokenKeyAlgorithms(LibraryKeyAlgorithms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
@@ -13,33 +14,39 @@ KeyType = Literal[
     "bip32",
     "x25519",
     "p256",
+    "p384",
+    "p521",
     "rsa-2048",
     "rsa-3072",
     "rsa-4096",
+    "aes128-gcm",
     "aes256-gcm",
     "chacha20-poly1305",
     "hmac-sha256",
     "hmac-sha384",
     "hmac-sha512",
+    "aes128-cmac",
+    "aes256-cmac",
     "secret",
 ]
-SignatureAlgorithm = Literal[
-    "ecdsa-secp256k1",
-    "ecdsa-secp256k1-recoverable",
-    "ecdsa-secp256k1-sha256",
-    "ecdsa-secp256k1-sha256-p1363",
-    "schnorr-bip340",
-    "ed25519",
-    "ecdsa-p256",
-    "ecdsa-p256-sha256",
-    "ecdsa-p256-sha256-p1363",
-    "rsa-pss-sha256",
-    "rsa-pss-sha384",
-    "rsa-pss-sha512",
-    "rsa-pkcs1-sha256",
-    "rsa-pkcs1-sha384",
-    "rsa-pkcs1-sha512",
-]
+
+HASH_BYTES: Final[Mapping[str, int]] = {
+    "sha224": 28,
+    "sha256": 32,
+    "sha384": 48,
+    "sha512": 64,
+    "sha3-224": 28,
+    "sha3-256": 32,
+    "sha3-384": 48,
+    "sha3-512": 64,
+}
+"""Hashes of new signatures and MACs. Signatures over SHA-1 are verified, none is made."""
+NIST_CURVES: Final[Mapping[str, int]] = {"p256": 32, "p384": 48, "p521": 66}
+"""How many bytes a coordinate has."""
+RSA_BITS: Final[Mapping[str, int]] = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
+_FORMS: Final = ("", "-p1363")
+_HASHES: Final = frozenset(HASH_BYTES)
+_OLD: Final = frozenset({"sha1"})
 
 _SECP256K1: Final = frozenset(
     {
@@ -50,29 +57,53 @@ _SECP256K1: Final = frozenset(
         "schnorr-bip340",
     }
 )
-_RSA_HASHES: Final = ("sha256", "sha384", "sha512")
-_RSA: Final = frozenset(f"rsa-{form}-{name}" for form in ("pss", "pkcs1") for name in _RSA_HASHES)
-_OAEP: Final = frozenset(f"rsa-oaep-{name}" for name in _RSA_HASHES)
-RSA_BITS: Final[Mapping[str, int]] = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
+_OAEP: Final = frozenset(f"rsa-oaep-{name}" for name in ("sha256", "sha384", "sha512"))
 
+
+def _ecdsa(curve: str, hashes: frozenset[str]) -> frozenset[str]:
+    """Over a hash of the message; r and s in DER, or side by side (IEEE P1363, as JWS has them)."""
+    return frozenset(f"ecdsa-{curve}-{name}{form}" for name in hashes for form in _FORMS)
+
+
+def _rsa(hashes: frozenset[str]) -> frozenset[str]:
+    """Over a hash of the message, or (``-digest``) of the digest itself.
+
+    A PSS salt is as long as the hash; ``-auto`` makes the longest and verifies any. ``-salt20`` in its
+    place is one of 20 bytes, see `check_algorithm`.
+    """
+    pss = frozenset(f"rsa-pss-{name}{salt}" for name in hashes for salt in ("", "-auto"))
+    plain = pss | {f"rsa-pkcs1-{name}" for name in hashes}
+    return plain | {f"{name}-digest" for name in plain}
+
+
+# One that names no hash signs a digest of any hash; of PKCS#1, whatever the caller has encoded.
+_DIGESTS_OF_CURVES: Final = {curve: {f"ecdsa-{curve}{form}" for form in _FORMS} for curve in NIST_CURVES}
 SIGNATURE_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
     "secp256k1": _SECP256K1,
     "ed25519": frozenset({"ed25519"}),
     "bip32": _SECP256K1,
-    "p256": frozenset({"ecdsa-p256", "ecdsa-p256-sha256", "ecdsa-p256-sha256-p1363"}),
-    **dict.fromkeys(RSA_BITS, _RSA),
+    **{curve: _ecdsa(curve, _HASHES) | _DIGESTS_OF_CURVES[curve] for curve in NIST_CURVES},
+    **dict.fromkeys(RSA_BITS, _rsa(_HASHES) | {"rsa-pkcs1-none"}),
 }
+VERIFICATION_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
+    **SIGNATURE_ALGORITHMS,
+    **{curve: SIGNATURE_ALGORITHMS[curve] | _ecdsa(curve, _OLD) for curve in NIST_CURVES},
+    **{size: SIGNATURE_ALGORITHMS[size] | _rsa(_OLD) for size in RSA_BITS},
+}
+AEADS: Final = frozenset({"aes128-gcm", "aes256-gcm", "chacha20-poly1305"})
 CIPHER_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
-    "aes256-gcm": frozenset({"aes256-gcm"}),
-    "chacha20-poly1305": frozenset({"chacha20-poly1305"}),
+    **{name: frozenset({name}) for name in sorted(AEADS)},
     **dict.fromkeys(RSA_BITS, _OAEP),
 }
+HMACS: Final = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+CMACS: Final[Mapping[str, int]] = {"aes128-cmac": 16, "aes256-cmac": 32}
 MAC_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
-    name: frozenset({name}) for name in ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+    **dict.fromkeys(HMACS, frozenset(f"hmac-{name}" for name in HASH_BYTES)),
+    **{name: frozenset({name}) for name in CMACS},
 }
 AGREEMENT_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
     "x25519": frozenset({"x25519"}),
-    "p256": frozenset({"ecdh-p256"}),
+    **{curve: frozenset({f"ecdh-{curve}"}) for curve in NIST_CURVES},
     "secp256k1": frozenset({"ecdh-secp256k1", "point-secp256k1"}),
     "bip32": frozenset({"ecdh-secp256k1", "point-secp256k1"}),
 }
@@ -83,7 +114,7 @@ STRETCH_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
 }
 ALGORITHMS_OF: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "sign": SIGNATURE_ALGORITHMS,
-    "verify": SIGNATURE_ALGORITHMS,
+    "verify": VERIFICATION_ALGORITHMS,
     "encrypt": CIPHER_ALGORITHMS,
     "decrypt": CIPHER_ALGORITHMS,
     "mac": MAC_ALGORITHMS,
@@ -93,15 +124,12 @@ ALGORITHMS_OF: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 }
 """For each operation, which algorithms each key type serves."""
 
-# These sign a digest that the caller has computed; the others hash the message themselves.
-DIGEST_BYTES: Final[Mapping[str, int]] = {
-    "ecdsa-secp256k1": 32,
-    "ecdsa-secp256k1-recoverable": 32,
-    "schnorr-bip340": 32,
-    "ecdsa-p256": 32,
+DIGEST_BYTES: Final[Mapping[str, tuple[int, ...]]] = {
+    **dict.fromkeys(("ecdsa-secp256k1", "ecdsa-secp256k1-recoverable", "schnorr-bip340"), (32,)),
+    **{name: (28, 32, 48, 64) for names in _DIGESTS_OF_CURVES.values() for name in names},
 }
+"""These sign a digest that the caller has computed; the others hash the message, or say ``-digest``."""
 
-AEADS: Final = frozenset({"aes256-gcm", "chacha20-poly1305"})
 DERIVABLE: Final = AEADS | {"ed25519"}
 """Key types that can act through a key derived for each context (HKDF-SHA-256), as Vault's Transit does."""
 SYMMETRIC: Final = AEADS | frozenset(MAC_ALGORITHMS) | {"secret"}
@@ -137,6 +165,9 @@ def usual_operations(key_type: str) -> tuple[str, ...]:
     return ("decrypt", "encrypt") if key_type in CIPHER_ALGORITHMS else ("derive",)
 
 
+_SALTED: Final = re.compile(r"(rsa-pss-sha(?:3-)?[0-9]+)-salt(?:0|[1-9][0-9]{0,2})(-digest)?\Z")
+
+
 def check_key_type(key_type: str) -> None:
     """Raise `InvalidInputError` for a key type that does not exist here."""
     if key_type not in get_args(KeyType):
@@ -146,14 +177,18 @@ def check_key_type(key_type: str) -> None:
 def check_algorithm(key_type: str, algorithm: str, operation: str = "sign") -> None:
     """Raise `InvalidInputError` unless keys of this type serve the algorithm in this operation."""
     served = ALGORITHMS_OF[operation].get(key_type, frozenset())
+    if algorithm in served:
+        return
     if not served:
         raise InvalidInputError("key", f"a {key_type} key cannot {operation}")
-    if algorithm not in served:
+    salted = _SALTED.match(algorithm)
+    if salted is None or salted[1] + (salted[2] or "") not in served:
         raise InvalidInputError("algorithm", f"a {key_type} key serves {', '.join(sorted(served))}")
 
 
 def check_message(algorithm: str, message: bytes) -> None:
     """Raise `InvalidInputError` if an algorithm that signs a digest is given something else."""
-    size = DIGEST_BYTES.get(algorithm)
-    if size is not None and len(message) != size:
-        raise InvalidInputError("message", f"{algorithm} signs exactly {size} bytes, not {len(message)}")
+    sizes = DIGEST_BYTES.get(algorithm)
+    if sizes is not None and len(message) not in sizes:
+        exactly = " or ".join(str(size) for size in sizes)
+        raise InvalidInputError("message", f"{algorithm} signs exactly {exactly} bytes, not {len(message)}")

@@ -7,11 +7,16 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import Field
 
-from anya_actors.domain.keys.algorithms import SignatureAlgorithm
 from anya_actors.serve.shapes import Body
 
 Hex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$", description="Bytes in hex")]
 
+Algorithm = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=64, description="Like ed25519, ecdsa-p384-sha384 or rsa-pss-sha256-digest"
+    ),
+]
 KeyName = Annotated[str, Path(min_length=1, max_length=128, description="Key name")]
 SessionId = Annotated[
     str,
@@ -29,7 +34,7 @@ class SignRequest(Body):
     """What to sign. For ECDSA and BIP340 the message is the 32-byte digest itself."""
 
     key: str = Field(min_length=1, max_length=128)
-    algorithm: SignatureAlgorithm
+    algorithm: Algorithm
     message_hex: Hex
 
 
@@ -37,7 +42,7 @@ class VerifyRequest(Body):
     """What to verify; an invalid signature is answered with a problem, never with false."""
 
     key: str = Field(min_length=1, max_length=128)
-    algorithm: SignatureAlgorithm
+    algorithm: Algorithm
     message_hex: Hex
     signature_hex: Hex
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from anya_actors.domain.hsm.errors import KeyExistsError, UnknownKeyError
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.domain.keys.algorithms import MAC_ALGORITHMS, SYMMETRIC
+from anya_actors.domain.keys.algorithms import HMACS, SYMMETRIC
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 from anya_actors.serve.transit.caller import (
     TransitCaller,
@@ -116,7 +116,7 @@ async def rotate(request: Request) -> Response:
     caller = await caller_of(request, "security")
     view = await caller.key(request.path_params["name"])
     changed = await caller.write("rotate_key", view.name, caller.subject)
-    for algorithm in sorted(MAC_ALGORITHMS):
+    for algorithm in HMACS:
         try:
             await caller.write("rotate_key", companion(view.name, algorithm), caller.subject)
         except UnknownKeyError:

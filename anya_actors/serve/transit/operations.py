@@ -32,11 +32,10 @@ from anya_actors.serve.transit.keys import make
 from anya_actors.serve.transit.words import (
     CIPHERS,
     HASHES,
-    MACS,
     Fields,
-    companion,
     decoded,
     given,
+    mac_key,
     number,
     parse_sealed,
     sealed,
@@ -158,10 +157,13 @@ async def verify(request: Request) -> Response:
         message = decoded(item.get("input"), "input")
         if item.get("hmac"):
             version, mac = parse_sealed(item["hmac"], "hmac")
-            name, algorithm = _mac_key(view, {**fields, **item}, path_hash)
+            name, _, algorithm = mac_key(view, {**fields, **item}, path_hash)
             return VerifyMacRequest(name, message, mac, algorithm, version)
+        if item.get("cmac"):
+            version, mac = parse_sealed(item["cmac"], "cmac")
+            return VerifyMacRequest(view.name, message, mac, view.key_type, version)
         version, signature = parse_sealed(item.get("signature"), "signature")
-        algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash)
+        algorithm = signing_algorithm(view.key_type, {**fields, **item}, path_hash, verifying=True)
         context = given(item, "context")
         return VerifyRequest(view.name, message, signature, algorithm, version=version, context=context)
 
@@ -175,12 +177,12 @@ async def mac(request: Request) -> Response:
     """A MAC of one message or a batch, by the key itself or the one that stands beside it."""
     caller, fields = await caller_of(request, "security"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
-    name, algorithm = _mac_key(view, fields, request.path_params.get("hash", ""))
+    name, key_type, algorithm = mac_key(view, fields, request.path_params.get("hash", ""))
     if name != view.name:
         try:
             await caller.key(name)
         except UnknownKeyError:
-            arguments = (name, algorithm, caller.subject, ("sign", "verify"), KeyPolicy())
+            arguments = (name, key_type, caller.subject, ("sign", "verify"), KeyPolicy())
             await caller.write("create_key", *arguments)
 
     def prepare(item: Fields) -> Operation:
@@ -189,6 +191,24 @@ async def mac(request: Request) -> Response:
 
     def show(found: Answer, _: Fields) -> dict[str, Any]:
         return {"hmac": sealed(found.data, found.version)}
+
+    return await _done(caller, fields, prepare, show)
+
+
+async def cmac(request: Request) -> Response:
+    """An AES-CMAC of one message or a batch."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    length = {"mac_length": request.path_params.get("length", fields.get("mac_length"))}
+    if number(length, "mac_length", 16) not in (0, 16):
+        raise NotSupportedError("a truncated CMAC", "it has 16 bytes")
+
+    def prepare(item: Fields) -> Operation:
+        message = decoded(item.get("input"), "input")
+        return MacRequest(view.name, message, view.key_type, number(item, "key_version", 0))
+
+    def show(found: Answer, _: Fields) -> dict[str, Any]:
+        return {"cmac": sealed(found.data, found.version)}
 
     return await _done(caller, fields, prepare, show)
 
@@ -208,7 +228,8 @@ async def hash_(request: Request) -> Response:
     algorithm = request.path_params.get("hash") or text(fields, "algorithm", "sha2-256")
     if algorithm not in HASHES:
         raise InvalidInputError("algorithm", f"choose one of {', '.join(HASHES)}")
-    digest = hashlib.new(HASHES[algorithm], decoded(fields.get("input"), "input")).digest()
+    name = HASHES[algorithm].replace("-", "_")  # hashlib's
+    digest = hashlib.new(name, decoded(fields.get("input"), "input")).digest()
     return answer({"sum": _formatted(digest, text(fields, "format", "hex"))})
 
 
@@ -274,14 +295,6 @@ def _cipher(view: KeyView) -> str:
     return CIPHERS[view.key_type]
 
 
-def _mac_key(view: KeyView, fields: Fields, path_hash: str) -> tuple[str, str]:
-    named = path_hash or text(fields, "algorithm", text(fields, "hash_algorithm", "sha2-256"))
-    if named not in MACS:
-        raise NotSupportedError(f"HMAC with {named}", f"choose one of {', '.join(MACS)}")
-    algorithm = MACS[named]
-    return (view.name if view.key_type == algorithm else companion(view.name, algorithm)), algorithm
-
-
 def _check_nonce(fields: Fields) -> None:
     if fields.get("nonce"):
         raise NotSupportedError("a nonce of the caller's", "nonces are the HSM's own")
@@ -311,6 +324,8 @@ ROUTES: Final = (
     Route("/verify/{name}/{hash}", verify, methods=_CHANGING),
     Route("/hmac/{name}", mac, methods=_CHANGING),
     Route("/hmac/{name}/{hash}", mac, methods=_CHANGING),
+    Route("/cmac/{name}", cmac, methods=_CHANGING),
+    Route("/cmac/{name}/{length}", cmac, methods=_CHANGING),
     Route("/random", random, methods=_CHANGING),
     Route("/random/{bytes}", random, methods=_CHANGING),
     Route("/hash", hash_, methods=_CHANGING),

@@ -9,52 +9,57 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.domain.keys.algorithms import DERIVABLE, RSA_BITS
+from anya_actors.domain.keys.algorithms import (
+    AEADS,
+    DERIVABLE,
+    HMACS,
+    MAC_ALGORITHMS,
+    NIST_CURVES,
+    RSA_BITS,
+)
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 
 KEY_TYPES: Final[Mapping[str, str]] = {
     "aes256-gcm96": "aes256-gcm",
+    "aes128-gcm96": "aes128-gcm",
     "chacha20-poly1305": "chacha20-poly1305",
     "ed25519": "ed25519",
     "ecdsa-p256": "p256",
+    "ecdsa-p384": "p384",
+    "ecdsa-p521": "p521",
     "rsa-2048": "rsa-2048",
     "rsa-3072": "rsa-3072",
     "rsa-4096": "rsa-4096",
     "hmac": "hmac-sha256",
+    "aes128-cmac": "aes128-cmac",
+    "aes256-cmac": "aes256-cmac",
     # Beyond Vault:
     "ecdsa-secp256k1": "secp256k1",
     "x25519": "x25519",
 }
 TRANSIT_TYPES: Final[Mapping[str, str]] = {ours: theirs for theirs, ours in KEY_TYPES.items()}
-UNSERVED_TYPES: Final = frozenset({"aes128-gcm96", "ecdsa-p384", "ecdsa-p521", "aes128-cmac", "aes256-cmac"})
+UNSERVED_TYPES: Final = frozenset({"managed_key", "ml-dsa", "slh-dsa", "hybrid"})
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "aes256-gcm": ("decrypt", "encrypt"),
-    "chacha20-poly1305": ("decrypt", "encrypt"),
+    **dict.fromkeys(AEADS, ("decrypt", "encrypt")),
     **dict.fromkeys(RSA_BITS, ("decrypt", "encrypt", "sign", "verify")),
     "x25519": ("derive",),
     "secp256k1": ("derive", "sign", "verify"),
 }
 CIPHERS: Final[Mapping[str, str]] = {
-    "aes256-gcm": "aes256-gcm",
-    "chacha20-poly1305": "chacha20-poly1305",
+    **{name: name for name in AEADS},
     **dict.fromkeys(RSA_BITS, "rsa-oaep-sha256"),
 }
-MACS: Final[Mapping[str, str]] = {
-    "sha2-256": "hmac-sha256",
-    "sha2-384": "hmac-sha384",
-    "sha2-512": "hmac-sha512",
-}
-CURVE_NAMES: Final[Mapping[str, str]] = {"p256": "P-256"}
 HASHES: Final[Mapping[str, str]] = {
     "sha2-224": "sha224",
     "sha2-256": "sha256",
     "sha2-384": "sha384",
     "sha2-512": "sha512",
-    "sha3-224": "sha3_224",
-    "sha3-256": "sha3_256",
-    "sha3-384": "sha3_384",
-    "sha3-512": "sha3_512",
+    "sha3-224": "sha3-224",
+    "sha3-256": "sha3-256",
+    "sha3-384": "sha3-384",
+    "sha3-512": "sha3-512",
 }
+CURVE_NAMES: Final[Mapping[str, str]] = {"p256": "P-256", "p384": "P-384", "p521": "P-521"}
 _SEALED: Final = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/_=-]*)\Z")
 _COMPANION: Final = re.compile(r"(.+):hmac-sha(256|384|512)\Z")
 
@@ -68,6 +73,8 @@ def key_type_of(fields: Fields) -> str:
         raise NotSupportedError(f"the key type {named}", "choose another one")
     if named not in KEY_TYPES:
         raise InvalidInputError("type", f"choose one of {', '.join(KEY_TYPES)}")
+    if number(fields, "key_size", 0) not in (0, 32):
+        raise NotSupportedError("keys of another size", "an HMAC key has 32 bytes; import a longer one")
     return KEY_TYPES[named]
 
 
@@ -179,7 +186,7 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         "supports_encryption": "encrypt" in operations,
         "supports_decryption": "decrypt" in operations,
         "supports_derivation": view.key_type in DERIVABLE,
-        "supports_signing": "sign" in operations and view.key_type not in MACS.values(),
+        "supports_signing": "sign" in operations and view.key_type not in MAC_ALGORITHMS,
     }
 
 
@@ -191,46 +198,75 @@ def rfc3339(unix_ms: int) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def signing_algorithm(key_type: str, fields: Fields, path_hash: str = "") -> str:
+def mac_key(view: KeyView, fields: Fields, path_hash: str) -> tuple[str, str, str]:
+    """The key that makes the MAC, its type, and the algorithm: the key itself, or one beside it."""
+    named = path_hash or text(fields, "algorithm", text(fields, "hash_algorithm", "sha2-256"))
+    if named not in HASHES:
+        raise NotSupportedError(f"HMAC with {named}", f"choose one of {', '.join(HASHES)}")
+    algorithm = f"hmac-{HASHES[named]}"
+    if view.key_type in HMACS:
+        return view.name, view.key_type, algorithm
+    beside = algorithm if algorithm in HMACS else HMACS[0]
+    return companion(view.name, beside), beside, algorithm
+
+
+def signing_algorithm(key_type: str, fields: Fields, path_hash: str = "", *, verifying: bool = False) -> str:
     """Which of our signature algorithms the request means; raise if there is none."""
     hashed = path_hash or text(fields, "hash_algorithm", text(fields, "algorithm", "sha2-256"))
     prehashed = flag(fields, "prehashed", False)
-    jws = text(fields, "marshaling_algorithm", "asn1") == "jws"
+    form = "-p1363" if text(fields, "marshaling_algorithm", "asn1") == "jws" else ""
     if key_type == "ed25519":
         if prehashed:
             raise NotSupportedError("Ed25519ph", "send the message itself")
         return "ed25519"
     if key_type == "secp256k1":
-        if text(fields, "signature_algorithm", "") in ("bip340", "schnorr-bip340"):
-            return "schnorr-bip340"
-        return _ecdsa("secp256k1", hashed, prehashed, jws)
-    if key_type == "p256":
-        return _ecdsa("p256", hashed, prehashed, jws)
+        return _secp256k1(fields, hashed, prehashed, form)
+    if key_type in NIST_CURVES:
+        named = "" if prehashed else f"-{_hash(hashed, verifying)}"
+        return f"ecdsa-{key_type}{named}{form}"
     if key_type in RSA_BITS:
-        return _rsa(fields, hashed, prehashed)
+        return _rsa(fields, hashed, prehashed, verifying)
     raise InvalidInputError("key", f"a key of type {TRANSIT_TYPES.get(key_type, key_type)} cannot sign")
 
 
-def _ecdsa(curve: str, hashed: str, prehashed: bool, jws: bool) -> str:
+def _hash(named: str, verifying: bool) -> str:
+    if named == "sha1" and verifying:
+        return "sha1"
+    if named not in HASHES:
+        raise NotSupportedError(f"signing with {named}", f"choose one of {', '.join(HASHES)}")
+    return HASHES[named]
+
+
+def _secp256k1(fields: Fields, hashed: str, prehashed: bool, form: str) -> str:
+    if text(fields, "signature_algorithm", "") in ("bip340", "schnorr-bip340"):
+        return "schnorr-bip340"
     if hashed != "sha2-256":
-        raise NotSupportedError(f"ECDSA with {hashed}", "it is SHA-256 here")
+        raise NotSupportedError(f"ECDSA on secp256k1 with {hashed}", "it is SHA-256 here")
     if not prehashed:
-        return f"ecdsa-{curve}-sha256{'-p1363' if jws else ''}"
-    if jws:
-        raise NotSupportedError("JWS signatures of digests", "send the message itself")
-    return f"ecdsa-{curve}"
+        return f"ecdsa-secp256k1-sha256{form}"
+    if form:
+        raise NotSupportedError("JWS signatures of digests on secp256k1", "send the message itself")
+    return "ecdsa-secp256k1"
 
 
-def _rsa(fields: Fields, hashed: str, prehashed: bool) -> str:
-    if prehashed:
-        raise NotSupportedError("RSA signatures of digests", "send the message itself")
-    if hashed not in MACS:
-        raise NotSupportedError(f"RSA signatures with {hashed}", f"choose one of {', '.join(MACS)}")
-    salt = text({"salt": str(fields.get("salt_length") or "auto")}, "salt", "auto")
+def _rsa(fields: Fields, hashed: str, prehashed: bool, verifying: bool) -> str:
     scheme = text(fields, "signature_algorithm", "pss")
     if scheme not in ("pss", "pkcs1v15"):
         raise InvalidInputError("signature_algorithm", "choose pss or pkcs1v15")
-    size = HASHES[hashed].removeprefix("sha")
-    if scheme == "pss" and salt not in ("auto", "hash", str(int(size) // 8)):
-        raise NotSupportedError(f"PSS with a salt of {salt}", "the salt is as long as the hash")
-    return f"rsa-{'pss' if scheme == 'pss' else 'pkcs1'}-sha{size}"
+    if hashed == "none":
+        if scheme != "pkcs1v15" or not prehashed:
+            raise InvalidInputError("hash_algorithm", "none is for pkcs1v15, prehashed")
+        return "rsa-pkcs1-none"
+    name = _hash(hashed, verifying)
+    digest = "-digest" if prehashed else ""
+    return f"rsa-pkcs1-{name}{digest}" if scheme == "pkcs1v15" else f"rsa-pss-{name}{_salt(fields)}{digest}"
+
+
+def _salt(fields: Fields) -> str:
+    """Vault: ``auto`` is the longest, and any when verifying; ``hash`` is as long as the hash."""
+    salt = str(fields.get("salt_length") or "auto")
+    if salt in ("auto", "hash"):
+        return "-auto" if salt == "auto" else ""
+    if not re.fullmatch("[1-9][0-9]{0,2}", salt):
+        raise InvalidInputError("salt_length", "choose auto, hash, or a number of bytes")
+    return f"-salt{salt}"

@@ -104,12 +104,13 @@ async def test_keys_are_made_read_listed_rotated_configured_trimmed_and_deleted(
     await run(life)
 
 
-@pytest.mark.parametrize("key_type", ["aes256-gcm96", "chacha20-poly1305", "rsa-2048"])
+@pytest.mark.parametrize("key_type", ["aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "rsa-2048"])
 async def test_what_is_encrypted_is_decrypted_also_in_batches(listener: Listener, key_type: str) -> None:
-    transit = (await listener.client()).secrets.transit
+    client = await listener.client()
+    transit = client.secrets.transit
 
     def work() -> None:
-        transit.create_key("k", key_type=key_type)
+        client.write("transit/keys/k", type=key_type)
         items = [{"plaintext": b64(b"%d" % n), "reference": str(n)} for n in range(20)]
         sealed = transit.encrypt_data("k", batch_input=items)["data"]["batch_results"]
         assert [each["reference"] for each in sealed] == [str(n) for n in range(20)]
@@ -186,13 +187,85 @@ async def test_signatures_hold_under_the_public_key_that_is_shown(listener: List
         public("ecdsa-p256").verify(sign("ecdsa-p256"), b"a text", ecdsa)
         assert len(sign("ecdsa-p256", marshaling_algorithm="jws")) == 64
         key = public("rsa-2048")
-        pss = padding.PSS(padding.MGF1(hashes.SHA512()), 64)
-        key.verify(sign("rsa-2048", hash_algorithm="sha2-512"), b"a text", pss, hashes.SHA512())
+        for salt, bytes_ in (("hash", 64), ("20", 20), ("auto", padding.PSS.MAX_LENGTH)):
+            pss = padding.PSS(padding.MGF1(hashes.SHA512()), bytes_)
+            signature = sign("rsa-2048", hash_algorithm="sha2-512", salt_length=salt)
+            key.verify(signature, b"a text", pss, hashes.SHA512())
         pkcs1 = sign("rsa-2048", signature_algorithm="pkcs1v15")
         key.verify(pkcs1, b"a text", padding.PKCS1v15(), hashes.SHA256())
         items = [{"input": TEXT}, {"input": b64(b"other")}]
         signed = transit.sign_data("ed25519", batch_input=items)["data"]["batch_results"]
         assert len({each["signature"] for each in signed}) == 2
+
+    await run(work)
+
+
+@pytest.mark.parametrize("key_type", ["ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048"])
+@pytest.mark.parametrize("named", ["sha2-224", "sha2-256", "sha2-384", "sha2-512", "sha3-256", "sha3-512"])
+async def test_a_digest_is_signed_as_its_message_is(listener: Listener, key_type: str, named: str) -> None:
+    client = await listener.client()
+
+    def ask(operation: str, text: str, **how: Any) -> Any:
+        return client.write(f"transit/{operation}/k", input=text, **how)["data"]
+
+    def work() -> None:
+        client.write("transit/keys/k", type=key_type)
+        digest = hashlib.new(named.replace("sha2-", "sha").replace("-", "_"), b"a text").digest()
+        forms: list[dict[str, Any]] = [{"marshaling_algorithm": "asn1"}, {"marshaling_algorithm": "jws"}]
+        if key_type == "rsa-2048":
+            forms = [{"signature_algorithm": "pss"}, {"signature_algorithm": "pkcs1v15"}]
+        for form in forms:
+            for signs, checks in ((True, False), (False, True)):
+                texts = {True: b64(digest), False: TEXT}
+                how = {"hash_algorithm": named, **form}
+                signed = ask("sign", texts[signs], prehashed=signs, **how)["signature"]
+                checked = {"signature": signed, **how}
+                assert ask("verify", texts[checks], prehashed=checks, **checked)["valid"] is True
+                wrong = b64(bytes(len(digest)))
+                assert ask("verify", wrong, prehashed=True, **checked)["valid"] is False
+
+    await run(work)
+
+
+async def test_pkcs1_signs_what_the_caller_has_encoded(listener: Listener) -> None:
+    client = await listener.client()
+
+    def ask(operation: str, text: str, **how: Any) -> Any:
+        return client.write(f"transit/{operation}/k", input=text, **how)["data"]
+
+    def work() -> None:
+        client.write("transit/keys/k", type="rsa-2048")
+        how: dict[str, Any] = {"signature_algorithm": "pkcs1v15", "prehashed": True}
+        # RFC 8017, 9.2, note 1: the DigestInfo of SHA-256.
+        encoded = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(b"a text").digest()
+        signed = ask("sign", b64(encoded), hash_algorithm="none", **how)
+        assert signed == ask("sign", TEXT, signature_algorithm="pkcs1v15")
+        for refused in ({"prehashed": False}, {"signature_algorithm": "pss"}):
+            with pytest.raises(InvalidRequest, match="none is for"):
+                ask("sign", b64(encoded), hash_algorithm="none", **{**how, **refused})
+        with pytest.raises(InvalidRequest, match="sha1"):
+            ask("sign", TEXT, hash_algorithm="sha1")
+
+    await run(work)
+
+
+async def test_an_hmac_key_serves_every_hash_and_a_cmac_key_its_own_code(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        client.write("transit/keys/h", type="hmac")
+        for named in ("sha2-224", "sha2-256", "sha2-512", "sha3-384"):
+            mac = client.write("transit/hmac/h", input=TEXT, algorithm=named)["data"]["hmac"]
+            checked = {"hmac": mac, "hash_algorithm": named}
+            assert client.write("transit/verify/h", input=TEXT, **checked)["data"]["valid"] is True
+        assert client.secrets.transit.list_keys()["data"]["keys"] == ["h"]
+        client.write("transit/keys/c", type="aes256-cmac")
+        code = client.write("transit/cmac/c", input=TEXT)["data"]["cmac"]
+        assert len(base64.b64decode(code.split(":")[2])) == 16
+        for text, valid in ((TEXT, True), (b64(b"other"), False)):
+            assert client.write("transit/verify/c", input=text, cmac=code)["data"]["valid"] is valid
+        with pytest.raises(InvalidRequest, match="truncated"):
+            client.write("transit/cmac/c/8", input=TEXT)
 
     await run(work)
 
@@ -342,7 +415,7 @@ async def test_errors_are_in_vaults_form(listener: Listener) -> None:
             (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, data=b"{")),
             (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, json=[1])),
             (400, ask("POST", "/v1/transit/encrypt/k", headers=headers, json={"plaintext": 5})),
-            (400, ask("POST", "/v1/transit/keys/k", headers=headers, json={"type": "ecdsa-p521"})),
+            (400, ask("POST", "/v1/transit/keys/k", headers=headers, json={"type": "ml-dsa"})),
             (400, ask("POST", "/v1/transit/keys/k", headers=headers, json={"convergent_encryption": True})),
             (400, ask("GET", "/v1/transit/export/encryption-key/k", headers=headers)),
             (413, ask("POST", "/v1/transit/encrypt/k", headers=headers, data=b" " * (2 << 20))),

@@ -68,19 +68,17 @@ def verifies_bitcoin(group: Case, case: Case) -> None:
 
 
 def verifies_pss(group: Case, case: Case) -> None:
-    if (sha(group), sha({"sha": group["mgfSha"]})) not in [
-        (name,) * 2 for name in ("sha256", "sha384", "sha512")
-    ]:
+    if group["sha"] != group["mgfSha"] or sha(group) not in ("sha1", "sha224", *SHA2):
         raise unserved("PSS with another hash")
-    if group["sLen"] != int(sha(group)[3:]) // 8:
-        raise unserved("PSS with a salt of another length than the hash")
     bits = f"rsa-{group['keySize']}"
     key = KEYS.read_public_key(bits, group["publicKeyPem"].encode())
-    KEYS.verify(bits, key, b(case, "msg"), b(case, "sig"), f"rsa-pss-{sha(group)}")
+    signed = b(case, "msg"), b(case, "sig")
+    KEYS.verify(bits, key, *signed, f"rsa-pss-{sha(group)}-salt{group['sLen']}")
+    KEYS.verify(bits, key, *signed, f"rsa-pss-{sha(group)}-auto")
 
 
 def signs_pkcs1(group: Case, case: Case) -> None:
-    if sha(group) not in SHA2:
+    if sha(group) not in ("sha224", *SHA2):
         raise unserved("a weak or rare hash")
     if group["keySize"] != 2048:
         raise unserved("another size")
@@ -97,10 +95,13 @@ def decrypts_oaep(group: Case, case: Case) -> None:
     assert key.decrypt(b(case, "ct"), f"rsa-oaep-{sha(group)}", b(case, "label")) == b(case, "msg")
 
 
-def opens(key_type: str) -> Handle:
+def opens(*key_types: str) -> Handle:
+    """By the key type of the case's size: the last one has 256 bits, the one before it 128."""
+
     def handle(group: Case, case: Case) -> None:
-        if (group["keySize"], group["ivSize"], group["tagSize"]) != (256, 96, 128):
-            raise unserved("a key that is not 256 bits, or a nonce that is not 96")
+        key_type = dict(zip((256, 128), reversed(key_types), strict=False)).get(group["keySize"])
+        if key_type is None or (group["ivSize"], group["tagSize"]) != (96, 128):
+            raise unserved("a key of 192 bits, or a nonce that is not 96")
         key, nonce, associated = load(key_type, b(case, "key")), b(case, "iv"), b(case, "aad")
         assert isinstance(key, CipherKey)
         sealed = nonce + b(case, "ct") + b(case, "tag")
@@ -119,6 +120,15 @@ def authenticates(key_type: str) -> Handle:
         key.verify_mac(b(case, "msg"), b(case, "tag"), key_type)
 
     return handle
+
+
+def authenticates_cmac(group: Case, case: Case) -> None:
+    if group["keySize"] not in (128, 256) or group["tagSize"] != 128:
+        raise unserved("a key of 192 bits, or a truncated code")
+    key_type = f"aes{group['keySize']}-cmac"
+    key = load(key_type, b(case, "key"))
+    assert isinstance(key, MacKey)
+    key.verify_mac(b(case, "msg"), b(case, "tag"), key_type)
 
 
 def derives_hkdf(algorithm: str) -> Handle:
@@ -145,12 +155,14 @@ def derives_pbkdf2(algorithm: str) -> Handle:
     return handle
 
 
-def agrees_ecdh(_: Case, case: Case) -> None:
-    private = int(case["private"], 16).to_bytes(32, "big")
-    key = load("secp256k1", private)
-    assert isinstance(key, AgreeingKey)
-    public = KEYS.read_public_key("secp256k1", b(case, "public"))
-    assert key.agree(public, "ecdh-secp256k1") == b(case, "shared")
+def agrees_ecdh(key_type: str, size: int) -> Handle:
+    def handle(_: Case, case: Case) -> None:
+        key = load(key_type, int(case["private"], 16).to_bytes(size, "big"))
+        assert isinstance(key, AgreeingKey)
+        public = KEYS.read_public_key(key_type, b(case, "public"))
+        assert key.agree(public, f"ecdh-{key_type}") == b(case, "shared")
+
+    return handle
 
 
 def agrees_jwk(key_type: str, algorithm: str) -> Handle:
@@ -186,7 +198,8 @@ FILES: Final[dict[str, Handle]] = {
     "rsa_oaep_2048_sha1_mgf1sha1": decrypts_oaep,
     "rsa_oaep_2048_sha384_mgf1sha384": decrypts_oaep,
     "rsa_oaep_2048_sha512_mgf1sha512": decrypts_oaep,
-    "aes_gcm": opens("aes256-gcm"),
+    "aes_cmac": authenticates_cmac,
+    "aes_gcm": opens("aes128-gcm", "aes256-gcm"),
     "chacha20_poly1305": opens("chacha20-poly1305"),
     "hmac_sha256": authenticates("hmac-sha256"),
     "hmac_sha384": authenticates("hmac-sha384"),
@@ -199,10 +212,24 @@ FILES: Final[dict[str, Handle]] = {
     "ecdsa_secp256k1_sha256_bitcoin": verifies_bitcoin,
     "ecdsa_secp256k1_sha256": verifies("secp256k1", "ecdsa-secp256k1-sha256"),
     "ecdsa_secp256k1_sha256_p1363": verifies("secp256k1", "ecdsa-secp256k1-sha256-p1363"),
-    "ecdh_secp256k1": agrees_ecdh,
+    "ecdh_secp256k1": agrees_ecdh("secp256k1", 32),
     "ecdh_secp256k1_webcrypto": agrees_jwk("secp256k1", "ecdh-secp256k1"),
     "ecdsa_secp256r1_sha256": verifies("p256", "ecdsa-p256-sha256"),
     "ecdsa_secp256r1_sha256_p1363": verifies("p256", "ecdsa-p256-sha256-p1363"),
+    "ecdsa_secp384r1_sha256": verifies("p384", "ecdsa-p384-sha256"),
+    "ecdsa_secp384r1_sha384": verifies("p384", "ecdsa-p384-sha384"),
+    "ecdsa_secp384r1_sha384_p1363": verifies("p384", "ecdsa-p384-sha384-p1363"),
+    "ecdsa_secp384r1_sha512": verifies("p384", "ecdsa-p384-sha512"),
+    "ecdsa_secp384r1_sha512_p1363": verifies("p384", "ecdsa-p384-sha512-p1363"),
+    "ecdsa_secp384r1_sha3_384": verifies("p384", "ecdsa-p384-sha3-384"),
+    "ecdsa_secp384r1_sha3_512": verifies("p384", "ecdsa-p384-sha3-512"),
+    "ecdsa_secp521r1_sha512": verifies("p521", "ecdsa-p521-sha512"),
+    "ecdsa_secp521r1_sha512_p1363": verifies("p521", "ecdsa-p521-sha512-p1363"),
+    "ecdsa_secp521r1_sha3_512": verifies("p521", "ecdsa-p521-sha3-512"),
+    "ecdh_secp384r1": agrees_ecdh("p384", 48),
+    "ecdh_secp384r1_webcrypto": agrees_jwk("p384", "ecdh-p384"),
+    "ecdh_secp521r1": agrees_ecdh("p521", 66),
+    "ecdh_secp521r1_webcrypto": agrees_jwk("p521", "ecdh-p521"),
     "x25519": agrees_x25519,
     "x25519_jwk": agrees_jwk("x25519", "x25519"),
 }
@@ -213,7 +240,6 @@ UNSERVED: Final = {
     "aes_siv_cmac": "no key type",
     "aead_aes_siv_cmac": "no key type",
     "aes_wrap": "keys are wrapped with AES-KWP",
-    "aes_cmac": "no key type",
     "aes_gmac": "no key type",
     "xchacha20_poly1305": "no key type",
     "a256cbc_hs512": "no key type",

@@ -14,6 +14,8 @@ from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import (
     CIPHER_ALGORITHMS,
+    HASH_BYTES,
+    MAC_ALGORITHMS,
     SIGNATURE_ALGORITHMS,
     InvalidCiphertextError,
     InvalidSignatureError,
@@ -39,7 +41,7 @@ from anya_actors.testing.local_hsm import LocalHsm
 
 ALL = ("decrypt", "derive", "encrypt", "sign", "verify")
 DIGEST = bytes(range(32))
-AEADS = ("aes256-gcm", "chacha20-poly1305")
+AEADS = ("aes128-gcm", "aes256-gcm", "chacha20-poly1305")
 
 
 async def opened(hsm: HsmService, *key_types: str, policy: KeyPolicy | None = None) -> SessionView:
@@ -54,14 +56,21 @@ async def do(bench: LocalHsm, session: SessionView, *requests: Any) -> tuple[Ans
     return answers
 
 
+def message_of(algorithm: str) -> bytes:
+    """32 bytes, or as many as the digest has that it signs."""
+    hashed = algorithm.removesuffix("-digest").removesuffix("-auto").split("-", 2)[-1]
+    return bytes(range(HASH_BYTES[hashed])) if algorithm.endswith("-digest") else DIGEST
+
+
 @pytest.mark.parametrize("key_type", sorted(set(SIGNATURE_ALGORITHMS) - {"rsa-3072", "rsa-4096"}))
 async def test_every_signature_verifies_and_no_other(bench: LocalHsm, hsm: HsmService, key_type: str) -> None:
     session = await opened(hsm, key_type)
     for algorithm in sorted(SIGNATURE_ALGORITHMS[key_type]):
-        (signed,) = await do(bench, session, SignRequest(key_type, DIGEST, algorithm))
+        signs = message_of(algorithm)
+        (signed,) = await do(bench, session, SignRequest(key_type, signs, algorithm))
         assert signed.version == 1
-        await do(bench, session, VerifyRequest(key_type, DIGEST, signed.data, algorithm))
-        for message, signature in ((bytes(32), signed.data), (DIGEST, bytes(len(signed.data)))):
+        await do(bench, session, VerifyRequest(key_type, signs, signed.data, algorithm))
+        for message, signature in ((bytes(len(signs)), signed.data), (signs, bytes(len(signed.data)))):
             with pytest.raises(InvalidSignatureError):
                 await do(bench, session, VerifyRequest(key_type, message, signature, algorithm))
 
@@ -81,16 +90,17 @@ async def test_what_is_encrypted_opens_with_its_data_alone(
                 await do(bench, session, DecryptRequest(key_type, ciphertext, algorithm, data))
 
 
-@pytest.mark.parametrize("key_type", ["hmac-sha256", "hmac-sha384", "hmac-sha512"])
+@pytest.mark.parametrize("key_type", sorted(MAC_ALGORITHMS))
 async def test_a_mac_holds_for_its_message_alone(bench: LocalHsm, hsm: HsmService, key_type: str) -> None:
     session = await opened(hsm, key_type)
-    (mac,) = await do(bench, session, MacRequest(key_type, b"message", key_type))
-    assert len(mac.data) == int(key_type[-3:]) // 8
-    await do(bench, session, VerifyMacRequest(key_type, b"message", mac.data, key_type))
-    with pytest.raises(InvalidSignatureError):
-        await do(bench, session, VerifyMacRequest(key_type, b"another", mac.data, key_type))
-    with pytest.raises(InvalidInputError, match="bytes"):
-        await do(bench, session, VerifyMacRequest(key_type, b"message", mac.data[:16], key_type))
+    for algorithm in sorted(MAC_ALGORITHMS[key_type]):
+        (mac,) = await do(bench, session, MacRequest(key_type, b"message", algorithm))
+        assert len(mac.data) == HASH_BYTES.get(algorithm.removeprefix("hmac-"), 16)
+        await do(bench, session, VerifyMacRequest(key_type, b"message", mac.data, algorithm))
+        with pytest.raises(InvalidSignatureError):
+            await do(bench, session, VerifyMacRequest(key_type, b"another", mac.data, algorithm))
+        with pytest.raises(InvalidInputError, match="bytes"):
+            await do(bench, session, VerifyMacRequest(key_type, b"message", mac.data[:15], algorithm))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,8 @@ async def test_a_mac_holds_for_its_message_alone(bench: LocalHsm, hsm: HsmServic
     [
         ("x25519", "x25519"),
         ("p256", "ecdh-p256"),
+        ("p384", "ecdh-p384"),
+        ("p521", "ecdh-p521"),
         ("secp256k1", "ecdh-secp256k1"),
         ("bip32", "point-secp256k1"),
     ],
