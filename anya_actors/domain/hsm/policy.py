@@ -14,6 +14,9 @@ from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 MAX_PATHS: Final = 64
 MAX_APPROVERS: Final = 16
 MAX_WAIT_S: Final = 366 * 24 * 3600
+# As Vault has it; the longest is ten years.
+MIN_ROTATION_S: Final = 3600
+MAX_ROTATION_S: Final = 10 * 366 * 24 * 3600
 # NIST SP 800-38D, 8.3: with random nonces of 96 bits, one key encrypts at most 2^32 times.
 MAX_ENCRYPTIONS: Final = 2**32
 GUARDED: Final = ("destroy", "delete", "export", "rotate", "configure")
@@ -30,7 +33,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     be deleted, and for ``deletion_wait_s`` restored. ``guarded`` names operations of its life that
     take ``approvals_needed`` of its ``approvers``. ``derived``: each operation names a context, and a
     key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
-    the same ciphertext. Neither of these two ever changes.
+    the same ciphertext. Neither of these two ever changes. ``auto_rotate_s``: the HSM makes a new version
+    once the newest is so old.
     """
 
     paths: tuple[KeyPath, ...] = ()
@@ -46,6 +50,7 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     approvals_needed: int = 0
     derived: bool = False
     convergent: bool = False
+    auto_rotate_s: int = 0
 
 
 NO_POLICY: Final = KeyPolicy()
@@ -70,6 +75,10 @@ def check_policy(policy: KeyPolicy, key_type: str) -> None:
     if not 0 <= policy.deletion_wait_s <= MAX_WAIT_S or policy.rate_per_s < 0 or policy.expires_unix_ms < 0:
         raise InvalidInputError("policy", "times and rates are not negative, and a key waits a year at most")
     _check_guard(policy)
+    if policy.auto_rotate_s and not MIN_ROTATION_S <= policy.auto_rotate_s <= MAX_ROTATION_S:
+        raise InvalidInputError("auto_rotate_s", f"choose 0, or {MIN_ROTATION_S} to {MAX_ROTATION_S}")
+    if policy.auto_rotate_s and "rotate" in policy.guarded:
+        raise InvalidInputError("auto_rotate_s", "a key whose rotation takes approvals waits for them")
 
 
 def _check_guard(policy: KeyPolicy) -> None:
@@ -82,6 +91,11 @@ def _check_guard(policy: KeyPolicy) -> None:
         raise InvalidInputError("approvers", f"name up to {MAX_APPROVERS}, each once")
     if bool(policy.guarded) != (1 <= policy.approvals_needed <= len(policy.approvers)):
         raise InvalidInputError("approvals_needed", "a guard takes 1 to all of its approvers")
+
+
+def rotation_due_unix_ms(policy: KeyPolicy, newest_unix_ms: int) -> int:
+    """When a key whose newest version is of that time rotates by itself; 0 for never."""
+    return newest_unix_ms + policy.auto_rotate_s * 1000 if policy.auto_rotate_s else 0
 
 
 def check_not_expired(policy: KeyPolicy, key: str, now_unix_ms: int) -> None:

@@ -37,6 +37,9 @@ class Policy(Body):
     approvals_needed: int = Field(0, ge=0, le=16)
     derived: bool = Field(False, description="Each operation names a context, whose derived key acts")
     convergent: bool = Field(False, description="The same text in the same context is encrypted alike")
+    auto_rotate_s: int = Field(
+        0, ge=0, le=10 * 366 * 24 * 3600, description="The key rotates once its newest version is so old"
+    )
 
 
 def policy_of(policy: Policy) -> KeyPolicy:
@@ -55,6 +58,7 @@ def policy_of(policy: Policy) -> KeyPolicy:
         approvals_needed=policy.approvals_needed,
         derived=policy.derived,
         convergent=policy.convergent,
+        auto_rotate_s=policy.auto_rotate_s,
     )
 
 

@@ -35,6 +35,7 @@ from anya_actors.serve.transit.words import (
     key_data,
     key_type_of,
     number,
+    seconds,
     text,
 )
 
@@ -61,6 +62,7 @@ async def make(caller: TransitCaller, name: str, fields: Fields) -> None:
         deletion_allowed=False,
         derived=flag(fields, "derived", False),
         convergent=flag(fields, "convergent_encryption", False),
+        auto_rotate_s=seconds(fields, "auto_rotate_period", 0),
     )
     operations = OPERATIONS.get(key_type, _DEFAULT_OPERATIONS)
     try:
@@ -98,12 +100,11 @@ async def configure(request: Request) -> Response:
     view = await caller.key(request.path_params["name"])
     if flag(fields, "allow_plaintext_backup", False):
         raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
-    if text({"period": str(fields.get("auto_rotate_period") or "0")}, "period", "0") not in ("0", "0s"):
-        raise NotSupportedError("automatic rotation", "rotate the key when it is due")
     policy = msgspec.structs.replace(
         view.policy,
         deletion_allowed=flag(fields, "deletion_allowed", view.policy.deletion_allowed),
         exportable=flag(fields, "exportable", view.policy.exportable),
+        auto_rotate_s=seconds(fields, "auto_rotate_period", view.policy.auto_rotate_s),
     )
     minimum = number(fields, "min_decryption_version", view.minimum_version) or 1
     encrypting = number(fields, "min_encryption_version", view.minimum_encryption_version)
@@ -217,8 +218,6 @@ async def _public(caller: TransitCaller, view: KeyView, version: int, context: b
 def _check_creation(fields: Fields) -> None:
     if flag(fields, "allow_plaintext_backup", False):
         raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
-    if text({"period": str(fields.get("auto_rotate_period") or "0")}, "period", "0") not in ("0", "0s"):
-        raise NotSupportedError("automatic rotation", "rotate the key when it is due")
 
 
 ROUTES: Final = (

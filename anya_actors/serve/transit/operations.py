@@ -182,8 +182,8 @@ async def mac(request: Request) -> Response:
         try:
             await caller.key(name)
         except UnknownKeyError:
-            arguments = (name, key_type, caller.subject, ("sign", "verify"), KeyPolicy())
-            await caller.write("create_key", *arguments)
+            policy = KeyPolicy(auto_rotate_s=view.policy.auto_rotate_s)
+            await caller.write("create_key", name, key_type, caller.subject, ("sign", "verify"), policy)
 
     def prepare(item: Fields) -> Operation:
         message = decoded(item.get("input"), "input")

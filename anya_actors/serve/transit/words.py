@@ -154,6 +154,20 @@ def flag(fields: Fields, name: str, default: bool) -> bool:
     raise InvalidInputError(name, "it is true or false")
 
 
+def seconds(fields: Fields, name: str, default: int) -> int:
+    """A time as Go writes it (``1h30m``), in days, or as a number of seconds."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return default
+    written = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch("[0-9]{1,10}", written):
+        return int(written)
+    parts = re.fullmatch("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?", written)
+    if not written or parts is None:
+        raise InvalidInputError(name, "write it like 720h, 30d or a number of seconds")
+    return sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))
+
+
 def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
     """A key as ``GET /keys/NAME`` shows it: versions with times, or with public keys in ``pems``."""
     operations = set(view.operations)
@@ -182,7 +196,7 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         "convergent_encryption": view.policy.convergent,
         "kdf": "hkdf_sha256" if view.policy.derived else "",
         "imported_key": False,
-        "auto_rotate_period": 0,
+        "auto_rotate_period": view.policy.auto_rotate_s,
         "supports_encryption": "encrypt" in operations,
         "supports_decryption": "decrypt" in operations,
         "supports_derivation": view.key_type in DERIVABLE,

@@ -8,6 +8,7 @@ from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
+from anya_actors.services.hsm.rotations import Rotations
 from anya_actors.services.hsm.sessions import SessionDesk
 
 
@@ -28,6 +29,10 @@ class KeyCalls:
     def _desk(self) -> SessionDesk:
         raise NotImplementedError
 
+    @property
+    def _rotations(self) -> Rotations:
+        raise NotImplementedError
+
     async def create_key(
         self,
         name: str,
@@ -45,7 +50,7 @@ class KeyCalls:
         """
         try:
             plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
-            return await self._keys.create(plan, message_id)
+            return self._rotations.note(await self._keys.create(plan, message_id))
         except SelfTestError as error:
             self._failure = error
             raise
@@ -70,7 +75,7 @@ class KeyCalls:
         Raises `InvalidInputError`, also for a box that does not open, or `KeyExistsError`.
         """
         plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
-        return await self._keys.take_in(plan, box, message_id)
+        return self._rotations.note(await self._keys.take_in(plan, box, message_id))
 
     async def keys(self, owner: str | None = None) -> list[KeyView]:
         """The keys of one owner, or all of them, by name."""
@@ -88,7 +93,7 @@ class KeyCalls:
 
     async def enable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
         """Let the key be used again, by sessions that are opened from now on."""
-        return await self._keys.set_enabled(name, owner, True, message_id)
+        return self._rotations.note(await self._keys.set_enabled(name, owner, True, message_id))
 
     async def wrapping_key(self) -> bytes:
         """An RSA-4096 public key in PEM, to wrap keys for `import_wrapped_key` with; it stays the same."""
@@ -113,7 +118,7 @@ class KeyCalls:
         """
         plan = KeyPlan(name, key_type, owner, tuple(operations), policy)
         written = await self._life.open_wrapped(blob, digest)
-        return await self._keys.take_in_wrapped(plan, written, form, message_id)
+        return self._rotations.note(await self._keys.take_in_wrapped(plan, written, form, message_id))
 
     async def export_key(
         self,
@@ -187,4 +192,7 @@ class KeyCalls:
 
     async def _refreshed(self, view: KeyView) -> KeyView:
         await self._desk.refresh_key(view.name)
-        return view
+        return self._rotations.note(view)
+
+    async def _rotate_by_policy(self, view: KeyView) -> KeyView:
+        return await self._refreshed(await self._life.rotate_by_policy(view))

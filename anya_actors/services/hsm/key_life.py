@@ -46,7 +46,12 @@ class KeyLife:
         self._vault = vault
         self._ring = ring
 
-    async def rotate(self, name: str, owner: str, message_id: str) -> KeyView:
+    async def rotate_by_policy(self, view: KeyView) -> KeyView:
+        """The version after the one shown; asked twice, it is made once."""
+        message_id = f"auto-rotate/{view.name}/{view.version + 1}"
+        return await self.rotate(view.name, view.owner, message_id, "by its policy")
+
+    async def rotate(self, name: str, owner: str, message_id: str, detail: str = "") -> KeyView:
         """A new version; it encrypts and signs from now on."""
 
         async def event(slot: KeySlot) -> Event:
@@ -54,7 +59,7 @@ class KeyLife:
             number = slot.versions[-1].version + 1
             with await self._ring.drawn(slot.key_type) as private_key:
                 version = self._vault.wrap(slot, number, private_key, now)
-            return KeyRotated(version, self._entry("rotate", slot, number))
+            return KeyRotated(version, self._entry("rotate", slot, number, detail))
 
         return await self._changed("rotate", name, owner, (), message_id, event)
 
@@ -234,5 +239,7 @@ class KeyLife:
                 view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
         return key_view_of(view)
 
-    def _entry(self, operation: str, slot: KeySlot, version: int = 0) -> AuditRecord:
-        return self._records.entry(f"{operation}-key", owner=slot.owner, key=slot.name, key_version=version)
+    def _entry(self, operation: str, slot: KeySlot, version: int = 0, detail: str = "") -> AuditRecord:
+        return self._records.entry(
+            f"{operation}-key", owner=slot.owner, key=slot.name, key_version=version, detail=detail
+        )

@@ -43,6 +43,7 @@ from anya_actors.services.hsm.key_calls import KeyCalls
 from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.rotations import Rotations
 from anya_actors.services.hsm.self_test import run_self_tests
 from anya_actors.services.hsm.sessions import SessionDesk
 from anya_actors.services.hsm.settings import HsmSettings
@@ -110,6 +111,7 @@ class HsmService(KeyCalls, AccessCalls):
         self._vault: Vault | None = None
         self._ring: KeyRing | None = None
         self._session_desk: SessionDesk | None = None
+        self._rotating: Rotations | None = None
         self._failure: SelfTestError | None = None
 
     # -- life ---------------------------------------------------------------------------------
@@ -130,6 +132,8 @@ class HsmService(KeyCalls, AccessCalls):
         desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings, self._actors)
         await desk.close_with_disabled_keys()
         self._session_desk = desk
+        self._rotating = Rotations(ring, self._records.clock, self._rotate_by_policy)
+        self._rotating.start()
 
     async def check_health(self) -> None:
         """Return if healthy; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
@@ -144,6 +148,8 @@ class HsmService(KeyCalls, AccessCalls):
         try:
             await self._checkpoints.close()
         finally:
+            if self._rotating is not None:
+                await self._rotating.close()
             self._session_desk = None
             await self._endings.close()
             await self._records.engine.close()
@@ -340,6 +346,12 @@ class HsmService(KeyCalls, AccessCalls):
         if self._ring is None:
             raise UnavailableError("the HSM", "it is sealed")
         return self._ring
+
+    @property
+    def _rotations(self) -> Rotations:
+        if self._rotating is None:
+            raise UnavailableError("the HSM", "it is sealed")
+        return self._rotating
 
     @property
     def _desk(self) -> SessionDesk:

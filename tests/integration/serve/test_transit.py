@@ -314,6 +314,23 @@ async def test_derived_and_convergent_keys_take_a_context(listener: Listener) ->
     await run(work)
 
 
+async def test_a_key_can_be_told_to_rotate_by_itself(listener: Listener) -> None:
+    client = await listener.client()
+    transit = client.secrets.transit
+
+    def work() -> None:
+        client.write("transit/keys/k", auto_rotate_period="30d")
+        assert transit.read_key("k")["data"]["auto_rotate_period"] == 30 * 86400
+        for written, read in (("1h30m", 5400), (7200, 7200), ("3600", 3600), ("0", 0)):
+            client.write("transit/keys/k/config", auto_rotate_period=written)
+            assert transit.read_key("k")["data"]["auto_rotate_period"] == read
+        for refused in ("59m", "soon", "1w", True):
+            with pytest.raises(InvalidRequest, match="auto_rotate"):
+                client.write("transit/keys/k/config", auto_rotate_period=refused)
+
+    await run(work)
+
+
 async def test_a_derived_ed25519_key_shows_the_public_key_of_a_context(listener: Listener) -> None:
     client = await listener.client()
     transit = client.secrets.transit
