@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
@@ -19,8 +19,8 @@ from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import UnknownActorError
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import BodyTooLargeError, SlowBodyError, status_of
-from anya_actors.serve.transit import keys, operations
-from anya_actors.serve.transit.caller import TransitDesk, answer, caller_of, error_text, plain
+from anya_actors.serve.transit import keys, operations, system
+from anya_actors.serve.transit.caller import TransitDesk, error_text, plain
 
 MOUNT: Final = "/v1/transit"
 
@@ -38,9 +38,7 @@ def build_transit(door: Door) -> Starlette:
     app = Starlette(
         routes=[
             Mount(MOUNT, routes=[*keys.ROUTES, *operations.ROUTES]),
-            Route("/v1/auth/token/lookup-self", _lookup_self, methods=["GET"]),
-            Route("/v1/sys/health", _health, methods=["GET", "HEAD"]),
-            Route("/v1/sys/seal-status", _health, methods=["GET"]),
+            *system.ROUTES,
         ],
         exception_handlers={AnyaError: _refused, HTTPException: _unrouted, Exception: _failed},
         lifespan=lifespan,
@@ -70,26 +68,6 @@ class _Gate:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
-
-
-async def _lookup_self(request: Request) -> Response:
-    caller = await caller_of(request, "security:read")
-    claims = caller.claims
-    return answer(
-        {
-            "accessor": "",
-            "display_name": claims.subject,
-            "expire_time": claims.expires_unix_s,
-            "id": "",
-            "policies": sorted(claims.scopes),
-            "renewable": False,
-            "type": "service",
-        }
-    )
-
-
-async def _health(_: Request) -> Response:
-    return plain({"initialized": True, "sealed": False, "standby": False, "version": "anya"})
 
 
 async def _refused(request: Request, error: Exception) -> Response:

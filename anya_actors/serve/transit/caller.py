@@ -152,7 +152,12 @@ async def _body_of(request: Request) -> bytes:
 
 def answer(data: Any, status: int = 200) -> Response:
     """``data`` in the envelope of every Vault answer."""
-    body = {
+    return plain(envelope(data), status)
+
+
+def envelope(data: Any) -> dict[str, Any]:
+    """What every answer of Vault's says around its data."""
+    return {
         "request_id": str(uuid.uuid4()),
         "lease_id": "",
         "renewable": False,
@@ -162,7 +167,6 @@ def answer(data: Any, status: int = 200) -> Response:
         "warnings": None,
         "auth": None,
     }
-    return plain(body, status)
 
 
 def plain(body: Any, status: int = 200) -> Response:

@@ -141,6 +141,35 @@ async def delete(request: Request) -> Response:
     return nothing()
 
 
+async def restore_deleted(request: Request) -> Response:
+    """Take a deletion back (OpenBao's ``soft-delete-restore``); the key can be used again."""
+    caller = await caller_of(request, "security")
+    name = request.path_params["name"]
+    view: KeyView = await caller.read("key", name)
+    if view.owner != caller.subject or view.state != "deleted":
+        raise UnknownKeyError(name)
+    await caller.write("restore_key", name, caller.subject)
+    await caller.write("enable_key", name, caller.subject)
+    return nothing()
+
+
+async def cache(request: Request) -> Response:
+    """How many keys are cached: as many as a session holds, which nobody needs to choose."""
+    await caller_of(request, "security")
+    if request.method == "GET":
+        return answer({"size": 0})
+    if number(await fields_of(request), "size", 0):
+        raise NotSupportedError("a cache of another size", "sessions hold the keys that they use")
+    return nothing()
+
+
+async def unserved(request: Request) -> Response:
+    """What Vault has and we have not."""
+    await caller_of(request, "security")
+    what = request.url.path.removeprefix("/v1/transit/").partition("/")[0]
+    raise NotSupportedError(_UNSERVED.get(what, "this operation"), "README tells what there is")
+
+
 async def wrapping_key(request: Request) -> Response:
     """The RSA-4096 key that imported keys are wrapped with."""
     caller = await caller_of(request, "security:read")
@@ -220,7 +249,24 @@ def _check_creation(fields: Fields) -> None:
         raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
 
 
+_UNSERVED: Final = {
+    "backup": "backup of a key in the clear",
+    "restore": "restoring a key from a backup in the clear",
+    "config": "the settings of managed keys",
+    "keys": "certificates and imported versions of keys",
+}
+_CHANGING: Final = ["POST", "PUT"]
 ROUTES: Final = (
+    Route("/cache-config", cache, methods=["GET", *_CHANGING]),
+    Route("/keys/{name}/soft-delete", delete, methods=["DELETE"]),
+    Route("/keys/{name}/soft-delete-restore", restore_deleted, methods=_CHANGING),
+    Route("/keys/{name}/import_version", unserved, methods=_CHANGING),
+    Route("/keys/{name}/csr", unserved, methods=_CHANGING),
+    Route("/keys/{name}/set-certificate", unserved, methods=_CHANGING),
+    Route("/config/keys", unserved, methods=["GET", *_CHANGING]),
+    Route("/backup/{name}", unserved, methods=["GET"]),
+    Route("/restore", unserved, methods=_CHANGING),
+    Route("/restore/{name}", unserved, methods=_CHANGING),
     Route("/keys", list_, methods=["LIST", "GET"]),
     Route("/keys/", list_, methods=["LIST", "GET"]),
     Route("/keys/{name}", create, methods=["POST", "PUT"]),

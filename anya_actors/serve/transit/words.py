@@ -181,7 +181,10 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
             }
         else:
             keys[str(each.version)] = each.created_unix_ms // 1000
+    # Of keys that were drawn here; Terraform reads it.
+    sizes = {"key_size": 32} if view.key_type in HMACS else {}
     return {
+        **sizes,
         "name": view.name,
         "type": TRANSIT_TYPES.get(view.key_type, view.key_type),
         "keys": keys,
@@ -195,7 +198,7 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         "derived": view.policy.derived,
         "convergent_encryption": view.policy.convergent,
         "kdf": "hkdf_sha256" if view.policy.derived else "",
-        "imported_key": False,
+        "soft_deleted": False,
         "auto_rotate_period": view.policy.auto_rotate_s,
         "supports_encryption": "encrypt" in operations,
         "supports_decryption": "decrypt" in operations,

@@ -25,6 +25,7 @@ from anya_actors.serve.server import uvicorn_config
 from anya_actors.serve.settings import DoorSettings, Listen
 from anya_actors.serve.transit.app import build_transit
 from anya_actors.services.hsm import HsmService
+from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
 
 TEXT = base64.b64encode(b"a text").decode()
@@ -36,6 +37,7 @@ class Listener:
 
     url: str
     service: HsmService
+    hsm: LocalHsm
 
     async def client(self, *scopes: str, subject: str = "alice") -> hvac.Client:
         wanted = scopes or ("security",)
@@ -52,7 +54,7 @@ async def listener() -> AsyncIterator[Listener]:
     held = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn_config(build_transit(door), Listen("127.0.0.1", 0), any_method=True))
     serving = asyncio.create_task(server.serve(sockets=[held]))
-    yield Listener(f"http://127.0.0.1:{held.getsockname()[1]}", service)
+    yield Listener(f"http://127.0.0.1:{held.getsockname()[1]}", service, hsm)
     server.should_exit = True
     await serving
     held.close()
@@ -412,6 +414,157 @@ async def test_nobody_sees_or_uses_what_is_anothers(listener: Listener) -> None:
                 client.secrets.transit.decrypt_data("k", sealed)
         assert alice.is_authenticated()
         assert not stranger.is_authenticated()
+
+    await run(work)
+
+
+REFUSED = "refused by name"
+SURFACE: dict[str, str] = {
+    "create_key": "works",
+    "read_key": "works",
+    "list_keys": "works",
+    "delete_key": "works",
+    "update_key_configuration": "works",
+    "rotate_key": "works",
+    "export_key": REFUSED,
+    "encrypt_data": "works",
+    "decrypt_data": "works",
+    "rewrap_data": "works",
+    "generate_data_key": "works",
+    "generate_random_bytes": "works",
+    "hash_data": "works",
+    "generate_hmac": "works",
+    "sign_data": "works",
+    "verify_signed_data": "works",
+    "backup_key": REFUSED,
+    "restore_key": REFUSED,
+    "trim_key": "works",
+}
+
+
+async def test_every_method_of_hvac_works_or_is_refused_by_name(listener: Listener) -> None:
+    client = await listener.client()
+    transit = client.secrets.transit
+    methods = {name for name in dir(transit) if not name.startswith("_") and callable(getattr(transit, name))}
+    assert methods == set(SURFACE)
+
+    def work() -> None:
+        transit.create_key("k")
+        transit.create_key("s", key_type="ecdsa-p384")
+        sealed = transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        signed = transit.sign_data("s", TEXT)["data"]["signature"]
+        calls: dict[str, tuple[Any, ...]] = {
+            "create_key": ("another",),
+            "read_key": ("k",),
+            "list_keys": (),
+            "update_key_configuration": ("another", None, None, True),
+            "rotate_key": ("k",),
+            "export_key": ("k", "encryption-key"),
+            "encrypt_data": ("k", TEXT),
+            "decrypt_data": ("k", sealed),
+            "rewrap_data": ("k", sealed),
+            "generate_data_key": ("k", "plaintext"),
+            "generate_random_bytes": (),
+            "hash_data": (TEXT,),
+            "generate_hmac": ("k", TEXT),
+            "sign_data": ("s", TEXT),
+            "verify_signed_data": ("s", TEXT, signed),
+            "backup_key": ("k",),
+            "restore_key": ("bm90aGluZw==",),
+            "trim_key": ("k", 1),
+            "delete_key": ("another",),
+        }
+        assert set(calls) == methods
+        for name, arguments in calls.items():
+            call = getattr(transit, name)
+            if SURFACE[name] == REFUSED:
+                with pytest.raises(InvalidRequest, match="not supported"):
+                    call(*arguments)
+            else:
+                call(*arguments)
+        public = client.read("transit/export/public-key/s")["data"]["keys"]["1"]
+        assert public.startswith("-----BEGIN PUBLIC KEY-----")
+
+    await run(work)
+
+
+async def test_what_tools_ask_before_they_begin_is_answered(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        assert client.sys.read_health_status(method="GET")["sealed"] is False
+        assert client.sys.is_initialized() is True
+        assert client.sys.is_sealed() is False
+        assert client.sys.read_leader_status()["ha_enabled"] is False
+        mounted = client.sys.list_mounted_secrets_engines()
+        assert mounted["transit/"]["type"] == mounted["data"]["transit/"]["type"] == "transit"
+        assert client.sys.read_mount_configuration("transit")["data"]["max_lease_ttl"] == 0
+        own = client.auth.token.lookup_self()["data"]
+        assert (own["display_name"], own["policies"], own["ttl"]) == ("alice", ["security"], 600)
+        assert own["expire_time"].endswith("Z")
+        assert client.read("transit/cache-config")["data"]["size"] == 0
+        client.write("transit/cache-config", size=0)
+        with pytest.raises(InvalidRequest, match="not supported"):
+            client.write("transit/cache-config", size=100)
+        with pytest.raises(InvalidRequest, match="expires"):
+            client.auth.token.renew_self()
+        # What SOPS, cosign and Terraform's provider read of a key.
+        client.secrets.transit.create_key("k", key_type="ecdsa-p256")
+        read = client.read("transit/keys/k")["data"]
+        assert (read["keys"]["1"]["name"], read["latest_version"]) == ("P-256", 1)
+        digest = b64(hashlib.sha256(b"a text").digest())
+        how = {"input": digest, "prehashed": True, "key_version": "0", "signature_algorithm": "pkcs1v15"}
+        signed = client.write("transit/sign/k/sha2-256", **how)["data"]["signature"]
+        how = {"input": digest, "prehashed": True, "signature": signed}
+        assert client.write("transit/verify/k/sha2-256", **how)["data"]["valid"] is True
+
+    await run(work)
+
+
+async def test_a_token_ends_itself(listener: Listener) -> None:
+    client = await listener.client()
+
+    revoking = asyncio.ensure_future(run(client.auth.token.revoke_self))
+    assert isinstance(listener.hsm.clock, ManualClock)
+    while not revoking.done():  # a revocation waits until every door has heard of it
+        await listener.hsm.clock.advance(1.0)
+        await asyncio.wait([revoking], timeout=0.01)
+
+    def work() -> None:
+        with pytest.raises(Forbidden):
+            client.secrets.transit.list_keys()
+
+    await run(work)
+
+
+async def test_while_the_hsm_is_away_the_server_is_sealed(listener: Listener) -> None:
+    client = await listener.client()
+    listener.hsm.kill("hsm/main")
+
+    def work() -> None:
+        assert client.sys.is_sealed() is True
+        assert requests.get(f"{listener.url}/v1/sys/health", timeout=30).status_code == 503
+        assert requests.get(f"{listener.url}/v1/sys/health?sealedcode=299", timeout=30).status_code == 299
+
+    await run(work)
+
+
+async def test_a_deleted_key_comes_back(listener: Listener) -> None:
+    client, other = await listener.client(), await listener.client(subject="bob")
+    transit = client.secrets.transit
+
+    def work() -> None:
+        sealed = transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        transit.update_key_configuration("k", deletion_allowed=True)
+        client.delete("transit/keys/k/soft-delete")
+        with pytest.raises(InvalidPath):
+            transit.read_key("k")
+        with pytest.raises(InvalidRequest, match="not found"):
+            other.write("transit/keys/k/soft-delete-restore")
+        client.write("transit/keys/k/soft-delete-restore")
+        assert transit.decrypt_data("k", sealed)["data"]["plaintext"] == TEXT
+        with pytest.raises(InvalidRequest, match="not found"):
+            client.write("transit/keys/k/soft-delete-restore")
 
     await run(work)
 
