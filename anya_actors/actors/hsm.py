@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from anya_actors.actors.shell import DurableActor, served
 from anya_actors.domain.hsm.audit import OperationRecord
+from anya_actors.domain.hsm.clients import ClientPlan
 from anya_actors.domain.hsm.metrics import HsmMetricsView
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
+    AuditPage,
     AuditProofView,
     AuditReport,
     CheckpointView,
+    ClientView,
     ConsistencyProofView,
+    IssuedToken,
     KeyView,
     SessionView,
 )
@@ -234,6 +238,44 @@ class HsmActor(Shell):
     @served
     async def revoke_subject(self, name: str, by: str, *, message_id: str) -> None:
         await self.service.revoke_subject(name, by, message_id=message_id)
+
+    @served
+    async def register_client(self, plan: ClientPlan, shown: bytes, *, message_id: str) -> ClientView:
+        return await self.service.register_client(plan, shown, message_id=message_id)
+
+    @served
+    async def clients(self) -> list[ClientView]:
+        return await self.service.clients()
+
+    @served
+    async def rotate_client(
+        self, client_id: str, shown: bytes, overlap_s: int, *, message_id: str
+    ) -> ClientView:
+        return await self.service.rotate_client(client_id, shown, overlap_s, message_id=message_id)
+
+    @served
+    async def enable_client(self, client_id: str, *, message_id: str) -> ClientView:
+        return await self.service.enable_client(client_id, message_id=message_id)
+
+    @served
+    async def disable_client(self, client_id: str, by: str, *, message_id: str) -> ClientView:
+        return await self.service.disable_client(client_id, by, message_id=message_id)
+
+    @served
+    async def delete_client(self, client_id: str, by: str, *, message_id: str) -> ClientView:
+        return await self.service.delete_client(client_id, by, message_id=message_id)
+
+    @served
+    async def client_token(self, client_id: str, shown: bytes, scopes: tuple[str, ...] = ()) -> IssuedToken:
+        return await self.service.client_token(client_id, shown, scopes)
+
+    @served
+    async def verify_client(self, client_id: str, shown: bytes) -> None:
+        await self.service.verify_client(client_id, shown)
+
+    @served
+    async def audit_of(self, owner: str, after: int = 0, limit: int = 100) -> AuditPage:
+        return await self.service.audit_of(owner, after, limit)
 
     @served
     async def jwks(self) -> dict[str, Any]:

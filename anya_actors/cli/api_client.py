@@ -35,6 +35,10 @@ class ApiClient:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         return self._call("POST", path, json=body, headers=headers)
 
+    def delete(self, path: str) -> None:
+        """Have what is at the path end."""
+        self._call("DELETE", path)
+
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()

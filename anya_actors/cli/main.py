@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from anya_actors import __version__
-from anya_actors.cli import bitcoin, hsm, wallet
+from anya_actors.cli import bitcoin, hsm, hsm_access, wallet
 from anya_actors.cli.options import Config, DataDir, Json, settings_of
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(bitcoin.app, name="bitcoin")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(hsm.app, name="hsm")
+hsm.app.add_typer(hsm_access.client_app, name="client")
 
 
 def main() -> None:
@@ -122,7 +123,12 @@ def doctor(data_dir: DataDir = None, config: Config = None, json: Json = False) 
 
 @token_app.command("create")
 def token_create(
-    scopes: Annotated[str, typer.Option("--scopes", help="What it allows, separated by commas or spaces.")],
+    scopes: Annotated[
+        str, typer.Option("--scopes", help="What it allows, separated by commas or spaces.")
+    ] = "",
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="A set of scopes, like signer or auditor; repeatable.")
+    ] = None,
     ttl: Annotated[int, typer.Option("--ttl", min=1, help="How long it is valid, in seconds.")] = 3600,
     subject: Annotated[str, typer.Option("--subject", help="Whose token it is.")] = "cli",
     data_dir: DataDir = None,
@@ -131,8 +137,10 @@ def token_create(
     """Print an access token and nothing else."""
     from anya_actors.cli.token import create_token
 
-    wanted = tuple(scopes.replace(",", " ").split())
-    print(create_token(settings_of(data_dir, config), wanted, ttl_s=ttl, subject=subject))
+    wanted = tuple(scopes.replace(",", " ").split()), tuple(role or ())
+    if not any(wanted):
+        raise typer.BadParameter("name --scopes or --role")
+    print(create_token(settings_of(data_dir, config), *wanted, ttl_s=ttl, subject=subject))
 
 
 @token_app.command("revoke")

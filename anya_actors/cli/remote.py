@@ -58,6 +58,13 @@ class Remote:
         with admin_client(settings_of(self.data_dir, self.config)) as client:
             return client.post(path, body, idempotency_key=idempotency_key or uuid.uuid4().hex)
 
+    def delete(self, path: str) -> None:
+        """Have what is at the path end."""
+        from anya_actors.cli.api_client import admin_client
+
+        with admin_client(settings_of(self.data_dir, self.config)) as client:
+            client.delete(path)
+
     def post_and_show(self, path: str, body: object, *, idempotency_key: str | None = None) -> None:
         """Print what POST answers."""
         self.show_record(self.post(path, body, idempotency_key=idempotency_key))

@@ -9,10 +9,13 @@ from anya_actors.config import Settings
 TOKENS = "/api/v1/security/tokens"
 
 
-def create_token(settings: Settings, scopes: tuple[str, ...], *, ttl_s: int, subject: str) -> str:
-    """A signed token. Raises `NotRunningError`, or `RefusedError` for scopes that do not exist."""
+def create_token(
+    settings: Settings, scopes: tuple[str, ...], roles: tuple[str, ...], *, ttl_s: int, subject: str
+) -> str:
+    """A signed token. Raises `NotRunningError`, or `RefusedError` for scopes or roles that do not exist."""
+    body = {"subject": subject, "scopes": list(scopes), "roles": list(roles), "ttl_s": ttl_s}
     with admin_client(settings) as client:
-        answer = client.post(TOKENS, {"subject": subject, "scopes": list(scopes), "ttl_s": ttl_s})
+        answer = client.post(TOKENS, body)
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str):
             raise NotAnsweringError(client.url, "its answer holds no token")

@@ -22,6 +22,7 @@ from anya_actors.serve.http import (
     bitcoin,
     events,
     health,
+    oauth,
     psbt,
     reference,
     security,
@@ -51,6 +52,7 @@ AREAS: Final = (
     security_batches,
     security_keys,
     security_metrics,
+    oauth,
     events,
     health,
     reference,
@@ -63,6 +65,7 @@ VIEWS: Final = (
     *security.VIEWS,
     *security_metrics.VIEWS,
     *security_batches.VIEWS,
+    *security_access.VIEWS,
 )
 
 

@@ -7,9 +7,9 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from anya_actors.domain.hsm import scopes
 from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
@@ -17,25 +17,6 @@ from anya_actors.serve.errors import MissingScopeError, MissingTokenError, RateL
 from anya_actors.serve.revocation import RevocationSource, RevokedTokens
 from anya_actors.serve.settings import DoorSettings
 from anya_actors.services.tokens import Claims, ExpiredTokenError, InvalidTokenError, TokenVerifier
-
-SCOPES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "system:read": "Read the supervision tree, the living actors and the settings.",
-        "bitcoin:read": "Read the chain, wallets, balances and payments.",
-        "bitcoin:write": "Make wallets and addresses, spend from any wallet; includes bitcoin:read.",
-        "wallet:read": "Read wallets, their addresses, coins, labels and payments.",
-        "wallet:write": "Make wallets, pay, sign messages and PSBTs; includes wallet:read.",
-        "security:read": "Read keys (public parts), own sessions and the audit log.",
-        "security": "Make keys and sessions, sign and verify; includes security:read.",
-        "events:read": "Listen to every event of the platform.",
-        "admin": "Everything, also with what belongs to others, and make tokens.",
-    }
-)
-_INCLUDED_IN: Final[Mapping[str, tuple[str, ...]]] = {
-    "bitcoin:read": ("bitcoin:write",),
-    "wallet:read": ("wallet:write",),
-    "security:read": ("security",),
-}
 
 CACHED_TOKENS: Final = 4096
 CACHED_SUBJECTS: Final = 4096
@@ -65,10 +46,7 @@ class HsmJwks:
 
 def allows(claims: Claims, scope: str) -> bool:
     """Whether the token has the scope, one that includes it, or admin."""
-    granted = claims.scopes
-    if scope in granted or "admin" in granted:
-        return True
-    return any(wider in granted for wider in _INCLUDED_IN.get(scope, ()))
+    return scopes.allows(claims.scopes, scope)
 
 
 class Authenticator:
@@ -204,7 +182,7 @@ def bearer_token(authorization: str | None) -> str:
     return token
 
 
-def check_scope(claims: Claims, scope: str) -> None:
-    """Return if the token allows the scope, else raise `MissingScopeError`."""
-    if not allows(claims, scope):
-        raise MissingScopeError(scope)
+def check_scope(claims: Claims, *any_of: str) -> None:
+    """Return if the token allows one of the scopes, else raise `MissingScopeError` of the first."""
+    if not any(allows(claims, scope) for scope in any_of):
+        raise MissingScopeError(any_of[0])

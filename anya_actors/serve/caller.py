@@ -78,10 +78,14 @@ class Caller:
         """Whose token it is."""
         return self.claims.subject
 
+    def may(self, scope: str) -> bool:
+        """Whether the token allows the scope."""
+        return allows(self.claims, scope)
+
     @property
     def is_admin(self) -> bool:
         """Whether the token reaches what belongs to others."""
-        return allows(self.claims, "admin")
+        return self.may("admin")
 
     def check_owner(self, owner: str, what: str) -> None:
         """Return if ``owner`` is the caller or the caller is an admin; raise `NotYoursError`."""
@@ -114,24 +118,24 @@ class Caller:
 
 
 class Requires:
-    """A dependency of a route: a token with this scope. Gives the `Caller`."""
+    """A dependency of a route: a token with one of these scopes. Gives the `Caller`."""
 
-    def __init__(self, scope: str) -> None:
-        self.scope = scope
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
 
     async def __call__(self, connection: HTTPConnection) -> Caller:
         token = bearer_token(connection.headers.get("authorization"))
-        return await admit(connection, token, self.scope)
+        return await admit(connection, token, *self.scopes)
 
 
-async def admit(connection: HTTPConnection, token: str, scope: str) -> Caller:
-    """The caller that the token proves, if it allows the scope and its subject has share left."""
+async def admit(connection: HTTPConnection, token: str, *scopes: str) -> Caller:
+    """The caller that the token proves, if it allows one of the scopes and its subject has share left."""
     door: Door = connection.app.state.door
     if connection.scope.get("method") in _CHANGING:
         # Before anything can fail: an error, too, names the key to try again with.
         idempotency_key(connection)
     claims = await door.authenticator.authenticate(token)
-    check_scope(claims, scope)
+    check_scope(claims, *scopes)
     if door.limiter is not None:
         door.limiter.take(claims.subject)
     return Caller(connection, door, claims)

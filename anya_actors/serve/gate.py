@@ -24,6 +24,8 @@ from anya_actors.serve.problems import problem_response, unexpected_response
 from anya_actors.serve.settings import DoorSettings
 
 API_PREFIX: Final = "/api/"
+# OAuth's bodies are forms; its routes say so themselves.
+FORM_PREFIX: Final = "/oauth/"
 # Its answers last as long as the listener stays; `max_event_clients` bounds them instead.
 STREAM_PATH: Final = "/api/v1/events"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -115,7 +117,11 @@ class Gate:
                 body = await _read(receive, limit)
         except TimeoutError:
             raise SlowBodyError(self._settings.body_timeout_s) from None
-        if body and content_type.split(b";")[0].strip().lower() != b"application/json":
+        if (
+            body
+            and not scope["path"].startswith(FORM_PREFIX)
+            and content_type.split(b";")[0].strip().lower() != b"application/json"
+        ):
             raise UnsupportedMediaTypeError
         return body
 

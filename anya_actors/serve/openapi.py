@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from anya_actors.serve.auth import SCOPES
+from anya_actors.domain.hsm.scopes import SCOPES
 from anya_actors.serve.caller import IDEMPOTENCY_HEADER, Requires
 from anya_actors.serve.event_stream import ENDINGS
 from anya_actors.serve.problems import MEDIA_TYPE, Problem
@@ -77,6 +77,6 @@ def _complete(operation: dict[str, Any] | None, route: APIRoute, method: str) ->
     operation["responses"].pop("422", None)
     for dependency in route.dependant.dependencies:
         if isinstance(dependency.call, Requires):
-            operation["security"] = [{SCHEME: [dependency.call.scope]}]
-    if method in _IDEMPOTENT:
+            operation["security"] = [{SCHEME: [scope]} for scope in dependency.call.scopes]
+    if method in _IDEMPOTENT and "security" in operation:  # who gives no name repeats nothing by it
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)

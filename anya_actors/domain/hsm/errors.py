@@ -179,3 +179,56 @@ class RevocationLimitError(AnyaError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
+
+
+class UnknownClientError(AnyaError):
+    """There is no such client."""
+
+    code = "unknown-client"
+    message = "there is no client {}"
+    remedy = "List them: `anya hsm client list`."
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(client_id)
+
+
+class ClientExistsError(AnyaError):
+    """The client id is taken."""
+
+    code = "client-exists"
+    message = "the client id {} is taken"
+    remedy = "Choose another, or delete that client first."
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(client_id)
+
+
+class InvalidClientError(AnyaError):
+    """No such client, a wrong secret, or a client that is disabled: the answer is the same."""
+
+    code = "invalid-client"
+    message = "the client's credentials are not valid"
+    remedy = "Check id and secret; an admin can rotate the secret and enable the client."
+
+
+class ClientThrottledError(AnyaError):
+    """Too many wrong credentials were shown; right ones are always taken."""
+
+    code = "client-throttled"
+    message = "too many wrong client credentials were shown"
+    remedy = "Send the right ones, or wait for as long as Retry-After says."
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidScopeError(AnyaError):
+    """The client asked for more than it was registered for."""
+
+    code = "invalid-scope"
+    message = "the client may not have the scope {}"
+    remedy = "Ask for less, or for no scope: then the token has all that the client may have."
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scope)

@@ -20,6 +20,7 @@ class Grant(msgspec.Struct, frozen=True, tag=True):
     issued_unix_s: int
     expires_unix_s: int
     key_version: int = 0  # which key signs it; 0 is that of before keys were rotated: the newest
+    client_id: str = ""  # empty: that of the subject
 
 
 class Issuer(msgspec.Struct, frozen=True, tag=True):

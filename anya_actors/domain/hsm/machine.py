@@ -1,7 +1,7 @@
 """The HSM's stored records side by side: one machine for each kind of store key.
 
 ``root``, ``issuer``, ``audit``, ``sessions`` and ``revocations`` are single records; ``key/<name>`` is one
-key slot.
+key slot, ``client/<id>`` one client.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.encoding import Schema
+from anya_actors.domain.hsm.clients import Client, ClientTokenGranted, client_view, step_client
 from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
 from anya_actors.domain.hsm.key_life import LIFE, NoncesReserved, step_life
 from anya_actors.domain.hsm.records import (
@@ -31,7 +32,7 @@ from anya_actors.domain.hsm.sessions import (
     step_sessions,
 )
 from anya_actors.domain.hsm.slots import KeySlot, find_version, key_view, step_slot
-from anya_actors.domain.hsm.views import KeyView, SessionView
+from anya_actors.domain.hsm.views import ClientView, KeyView, SessionView
 from anya_actors.domain.machine import Command, Event, Step, SystemEvent
 
 ROOT: Final = "root"
@@ -40,8 +41,9 @@ AUDIT: Final = "audit"
 SESSIONS: Final = "sessions"
 REVOCATIONS: Final = "revocations"
 KEY_PREFIX: Final = "key/"
+CLIENT_PREFIX: Final = "client/"
 
-Record = Root | KeySlot | SessionTable | Issuer | AuditHead | Revocations
+Record = Root | KeySlot | SessionTable | Issuer | AuditHead | Revocations | Client
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -55,7 +57,7 @@ class Allotted(msgspec.Struct, frozen=True, tag=True):
     end: int
 
 
-Reply = Allotted | KeyView | SessionView | Grant | Done
+Reply = Allotted | KeyView | SessionView | ClientView | Grant | Done
 
 STATE: Final[Schema[Record]] = Schema("HSM record", Record)
 REPLY: Final[Schema[Reply]] = Schema("HSM reply", Reply)
@@ -71,20 +73,33 @@ def key_of(name: str) -> str:
     return f"{KEY_PREFIX}{name}"
 
 
+def client_of(client_id: str) -> str:
+    """The store key of a client."""
+    return f"{CLIENT_PREFIX}{client_id}"
+
+
 def initial(key: str) -> Record:
     """The record of a store key that was never written."""
     if key.startswith(KEY_PREFIX):
         return KeySlot(key.removeprefix(KEY_PREFIX))
+    if key.startswith(CLIENT_PREFIX):
+        return Client(key.removeprefix(CLIENT_PREFIX))
     singles: dict[str, type[Record]] = {
         ROOT: Root, ISSUER: Issuer, AUDIT: AuditHead, SESSIONS: SessionTable, REVOCATIONS: Revocations,
     }  # fmt: skip
-    return singles[key]()  # type: ignore[call-arg]  # KeySlot, which needs a name, is not in the table
+    return singles[key]()  # type: ignore[call-arg]  # what needs a name is not in the table
 
 
 def step(record: Record, event: Event) -> Step[Record]:
     """Apply one event to the record it is for; if it is illegal, raise and change nothing."""
     outcome: (
-        Step[Root] | Step[KeySlot] | Step[SessionTable] | Step[Issuer] | Step[AuditHead] | Step[Revocations]
+        Step[Root]
+        | Step[KeySlot]
+        | Step[SessionTable]
+        | Step[Issuer]
+        | Step[AuditHead]
+        | Step[Revocations]
+        | Step[Client]
     )
     match record:
         case Root():
@@ -99,6 +114,8 @@ def step(record: Record, event: Event) -> Step[Record]:
             outcome = step_audit_head(record, event)
         case Revocations():
             outcome = step_revocations(record, event)
+        case Client():
+            outcome = step_client(record, event)
     return Step(outcome.state, outcome.commands, outcome.events)
 
 
@@ -114,6 +131,8 @@ def answer(record: Record, event: Event) -> Reply:
             return session_view(event.session)
         case SessionTable(), SessionExtended():
             return session_view(find_session(record, event.session_id))
-        case Issuer(), TokenIssued():
+        case Issuer() | Client(), TokenIssued() | ClientTokenGranted():
             return event.grant
+        case Client(), _:
+            return client_view(record)
     return Done()

@@ -50,6 +50,39 @@ class SessionView(msgspec.Struct, frozen=True, tag=True):
     absolute_timeout_s: int
 
 
+class SecretView(msgspec.Struct, frozen=True):
+    """That a client has a secret, and until when (0: for ever)."""
+
+    secret_id: str
+    created_unix_ms: int
+    expires_unix_ms: int = 0
+
+
+class ClientView(msgspec.Struct, frozen=True, tag=True):
+    """A client that gets tokens by a secret. ``used_unix_ms`` is when it last did, 0 for never."""
+
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    roles: tuple[str, ...]
+    ttl_s: int
+    enabled: bool
+    created_unix_ms: int
+    used_unix_ms: int
+    secrets: tuple[SecretView, ...]
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A token for whoever asked; it is shown to nobody else."""
+
+    access_token: str
+    scopes: tuple[str, ...]
+    expires_in_s: int
+
+    def __repr__(self) -> str:
+        return "IssuedToken(...)"
+
+
 class AuditEntryView(msgspec.Struct, frozen=True):
     """One audit entry; hashes are hex. ``count`` is how many items a batch held."""
 
@@ -66,6 +99,13 @@ class AuditEntryView(msgspec.Struct, frozen=True):
     previous: str
     hash: str
     detail: str = ""
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Some entries, and the sequence to go on after; 0 if the log ends here."""
+
+    entries: tuple[AuditEntryView, ...]
+    next_after: int
 
 
 class AuditReport(msgspec.Struct, frozen=True):

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
+from anya_actors.domain.hsm.scopes import scopes_of
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
+    AuditPage,
     AuditProofView,
     AuditReport,
     CheckpointView,
@@ -16,11 +18,10 @@ from anya_actors.domain.hsm.views import (
     KeyView,
     SessionView,
 )
-from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import UnknownActorError
-from anya_actors.serve.auth import SCOPES
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
+from anya_actors.serve.errors import NotYoursError
 from anya_actors.serve.schemas.security import (
     KeyName,
     NewSession,
@@ -50,7 +51,9 @@ router = APIRouter(
 )
 
 Reader = Annotated[Caller, Depends(Requires("security:read"))]
+User = Annotated[Caller, Depends(Requires("security:use"))]
 Writer = Annotated[Caller, Depends(Requires("security"))]
+Auditor = Annotated[Caller, Depends(Requires("audit:read", "security:read"))]
 Admin = Annotated[Caller, Depends(Requires("admin"))]
 Page = Annotated[Paging, Query()]
 
@@ -110,7 +113,7 @@ async def sessions(caller: Reader, paging: Page) -> Response:
 
 
 @router.post("/sessions", status_code=201, responses=shows(SessionView, "The session.", 201))
-async def open_session(caller: Writer, body: NewSession) -> Response:
+async def open_session(caller: User, body: NewSession) -> Response:
     """Open a session: an own process that holds these keys and no other."""
     session: SessionView = await caller.write(HSM, "open_session", caller.subject, tuple(body.keys))
     caller.door.remember_owner(session.session_id, session.owner)
@@ -118,7 +121,7 @@ async def open_session(caller: Writer, body: NewSession) -> Response:
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
-async def close_session(caller: Writer, session_id: SessionId) -> Response:
+async def close_session(caller: User, session_id: SessionId) -> Response:
     """Close a session; its process forgets its keys and ends."""
     await check_session(caller, session_id)
     await caller.write(HSM, "close_session", session_id)
@@ -126,7 +129,7 @@ async def close_session(caller: Writer, session_id: SessionId) -> Response:
 
 
 @router.post("/sessions/{session_id}/sign", responses=shows_plain("The signature.", _SIGNATURE))
-async def sign(caller: Writer, session_id: SessionId, body: SignRequest) -> Response:
+async def sign(caller: User, session_id: SessionId, body: SignRequest) -> Response:
     """Sign with a key of the session. It is in the audit log before it is answered."""
     await check_session(caller, session_id)
     message = bytes.fromhex(body.message_hex)
@@ -135,7 +138,7 @@ async def sign(caller: Writer, session_id: SessionId, body: SignRequest) -> Resp
 
 
 @router.post("/sessions/{session_id}/verify", responses=shows_plain("The signature is valid.", _VALID))
-async def verify(caller: Writer, session_id: SessionId, body: VerifyRequest) -> Response:
+async def verify(caller: User, session_id: SessionId, body: VerifyRequest) -> Response:
     """Verify with a key of the session. An invalid signature is a problem document, never `false`."""
     await check_session(caller, session_id)
     await caller.read(
@@ -150,34 +153,45 @@ async def verify(caller: Writer, session_id: SessionId, body: VerifyRequest) -> 
 
 
 @router.get("/audit", responses=shows_page(AuditEntryView, "One page of the audit log."))
-async def audit(caller: Reader, paging: Page) -> Response:
-    """The audit log, oldest first: what was done with which key, by whom, when."""
+async def audit(caller: Auditor, paging: Page) -> Response:
+    """The audit log, oldest first: what was done with which key, by whom, when.
+
+    With `audit:read` all of it; else what it tells of the caller. A page may then hold fewer than asked for,
+    also none, before the last: only `next_cursor` says which one is.
+    """
     after = cursor_number(paging)
+    if not caller.may("audit:read"):
+        page: AuditPage = await caller.read(HSM, "audit_of", caller.subject, after, paging.limit)
+        cursor = str(page.next_after) if page.next_after else None
+        return caller.answer({"items": page.entries, "next_cursor": cursor})
     entries: list[AuditEntryView] = await caller.read(HSM, "audit", after, paging.limit)
     more = len(entries) == paging.limit
     return caller.answer({"items": entries, "next_cursor": str(entries[-1].sequence) if more else None})
 
 
 @router.get("/audit/checkpoint", responses=shows(CheckpointView, "The HSM's signature for its log."))
-async def audit_checkpoint(caller: Reader) -> Response:
+async def audit_checkpoint(caller: Auditor) -> Response:
     """The HSM's signature for the audit log as it is now. Keep it: the log cannot be rewritten behind it."""
     return caller.answer(await caller.read(HSM, "audit_checkpoint"))
 
 
 @router.get("/audit/consistency", responses=shows(ConsistencyProofView, "The beginning is unchanged."))
-async def audit_consistency(caller: Reader, entries: Annotated[int, Query(ge=1, le=2**53)]) -> Response:
+async def audit_consistency(caller: Auditor, entries: Annotated[int, Query(ge=1, le=2**53)]) -> Response:
     """Proof (RFC 6962) that the first so many entries are the same under the newest checkpoint."""
     return caller.answer(await caller.read(HSM, "audit_consistency", entries))
 
 
 @router.get("/audit/{sequence}/proof", responses=shows(AuditProofView, "The entry is signed for."))
-async def audit_inclusion(caller: Reader, sequence: Annotated[int, Path(ge=1, le=2**53)]) -> Response:
+async def audit_inclusion(caller: Auditor, sequence: Annotated[int, Path(ge=1, le=2**53)]) -> Response:
     """Proof (RFC 6962) that the newest checkpoint signs for this entry."""
-    return caller.answer(await caller.read(HSM, "audit_inclusion", sequence))
+    proof: AuditProofView = await caller.read(HSM, "audit_inclusion", sequence)
+    if not caller.may("audit:read") and proof.entry.owner != caller.subject:
+        raise NotYoursError(f"audit entry {sequence}")
+    return caller.answer(proof)
 
 
 @router.get("/audit/verify", responses=shows(AuditReport, "The log is whole."))
-async def verify_audit(caller: Reader) -> Response:
+async def verify_audit(caller: Auditor) -> Response:
     """Walk the whole audit log; an altered one is a problem document that names the entry."""
     return caller.answer(await caller.read(HSM, "verify_audit"))
 
@@ -185,10 +199,7 @@ async def verify_audit(caller: Reader) -> Response:
 @router.post("/tokens", status_code=201, responses=shows_plain("The token, shown once.", _TOKEN, 201))
 async def issue_token(caller: Admin, body: NewToken) -> Response:
     """Make an access token."""
-    scopes = tuple(dict.fromkeys(body.scopes))
-    for scope in scopes:
-        if scope not in SCOPES:
-            raise InvalidInputError("scopes", f"known ones are {', '.join(SCOPES)}")
+    scopes = scopes_of(body.scopes, body.roles)
     token: str = await caller.write(HSM, "issue_token", body.subject, scopes, body.ttl_s)
     made = {
         "access_token": token,

@@ -25,7 +25,7 @@ router = APIRouter(
     prefix="/api/v1/security/sessions/{session_id}", tags=["security"], default_response_class=Response
 )
 
-Writer = Annotated[Caller, Depends(Requires("security"))]
+User = Annotated[Caller, Depends(Requires("security:use"))]
 B = TypeVar("B", bound="Batch")
 
 # The pattern is shown, not asked: reading the hex finds the same faults.
@@ -86,7 +86,7 @@ _VALID: Final = {"type": "object", "properties": {"valid": {"const": True}}, "re
 
 
 @router.post("/sign/batch", openapi_extra=_takes(MessageBatch), responses=_gives("signatures_hex"))
-async def sign_batch(caller: Writer, session_id: SessionId, request: Request) -> Response:
+async def sign_batch(caller: User, session_id: SessionId, request: Request) -> Response:
     """Sign up to 1024 messages with one key; all or none. One entry of the audit log counts them."""
     body = await _read(request, MessageBatch)
     messages = _bytes_of("messages_hex", body.messages_hex)
@@ -94,7 +94,7 @@ async def sign_batch(caller: Writer, session_id: SessionId, request: Request) ->
 
 
 @router.post("/mac/batch", openapi_extra=_takes(MessageBatch), responses=_gives("macs_hex"))
-async def mac_batch(caller: Writer, session_id: SessionId, request: Request) -> Response:
+async def mac_batch(caller: User, session_id: SessionId, request: Request) -> Response:
     """Authentication codes of up to 1024 messages; all or none."""
     body = await _read(request, MessageBatch)
     messages = _bytes_of("messages_hex", body.messages_hex)
@@ -104,7 +104,7 @@ async def mac_batch(caller: Writer, session_id: SessionId, request: Request) -> 
 @router.post(
     "/verify/batch", openapi_extra=_takes(SignatureBatch), responses=shows_plain("All are valid.", _VALID)
 )
-async def verify_batch(caller: Writer, session_id: SessionId, request: Request) -> Response:
+async def verify_batch(caller: User, session_id: SessionId, request: Request) -> Response:
     """Verify up to 1024 signatures; if any is invalid, the answer is a problem document."""
     body = await _read(request, SignatureBatch)
     messages = _bytes_of("messages_hex", body.messages_hex)
@@ -114,7 +114,7 @@ async def verify_batch(caller: Writer, session_id: SessionId, request: Request) 
 
 
 @router.post("/encrypt/batch", openapi_extra=_takes(PlaintextBatch), responses=_gives("ciphertexts_hex"))
-async def encrypt_batch(caller: Writer, session_id: SessionId, request: Request) -> Response:
+async def encrypt_batch(caller: User, session_id: SessionId, request: Request) -> Response:
     """Encrypt up to 1024 plaintexts with one key; all or none, by the version that is answered."""
     body = await _read(request, PlaintextBatch)
     texts = _bytes_of("plaintexts_hex", body.plaintexts_hex)
@@ -123,7 +123,7 @@ async def encrypt_batch(caller: Writer, session_id: SessionId, request: Request)
 
 
 @router.post("/decrypt/batch", openapi_extra=_takes(CiphertextBatch), responses=_gives("plaintexts_hex"))
-async def decrypt_batch(caller: Writer, session_id: SessionId, request: Request) -> Response:
+async def decrypt_batch(caller: User, session_id: SessionId, request: Request) -> Response:
     """Decrypt up to 1024 ciphertexts; if any was altered, the answer is a problem document."""
     body = await _read(request, CiphertextBatch)
     texts = _bytes_of("ciphertexts_hex", body.ciphertexts_hex)

@@ -34,6 +34,8 @@ router = APIRouter(
 )
 
 Reader = Annotated[Caller, Depends(Requires("security:read"))]
+User = Annotated[Caller, Depends(Requires("security:use"))]
+Approver = Annotated[Caller, Depends(Requires("security:approve"))]
 Writer = Annotated[Caller, Depends(Requires("security"))]
 PublicForm = Annotated[Literal["pem", "jwk", "sec1", "spki", "raw"], Query(description="Form of the key")]
 Version = Annotated[int, Query(ge=0, le=1_000_000, description="0 is the newest")]
@@ -145,13 +147,13 @@ async def export(caller: Writer, name: KeyName, body: KeyExport) -> Response:
 
 
 @router.post("/keys/{name}/approvals/given", responses=shows(KeyView, "The key."))
-async def approve(caller: Writer, name: KeyName, body: KeyApproval) -> Response:
+async def approve(caller: Approver, name: KeyName, body: KeyApproval) -> Response:
     """The caller, one of the key's approvers, approves a guarded operation; it holds for an hour."""
     return caller.answer(await caller.write(HSM, "approve_key", name, body.operation, caller.subject))
 
 
 @router.post("/sessions/{session_id}/keys", responses=shows(SessionView, "The session."))
-async def extend(caller: Writer, session_id: SessionId, body: MoreKeys) -> Response:
+async def extend(caller: User, session_id: SessionId, body: MoreKeys) -> Response:
     """Have an open session hold more keys of its owner."""
     await check_session(caller, session_id)
     return caller.answer(await caller.write(HSM, "extend_session", session_id, tuple(body.keys)))
@@ -162,7 +164,7 @@ async def extend(caller: Writer, session_id: SessionId, body: MoreKeys) -> Respo
     responses=shows_plain("The key.", _object("extended_public_key")),
 )
 async def extended_public_key(
-    caller: Writer, session_id: SessionId, name: KeyName, path: KeyPathText = "", testnet: bool = False
+    caller: User, session_id: SessionId, name: KeyName, path: KeyPathText = "", testnet: bool = False
 ) -> Response:
     """The BIP32 extended public key of a bip32 key at a path."""
     await check_session(caller, session_id)
@@ -174,7 +176,7 @@ async def extended_public_key(
 @router.post(
     "/sessions/{session_id}/operations", responses=shows_plain("What each operation gave.", _RESULTS)
 )
-async def operate(caller: Writer, session_id: SessionId, body: Operations) -> Response:
+async def operate(caller: User, session_id: SessionId, body: Operations) -> Response:
     """Up to 1024 operations of any kind by keys of the session, in order."""
     await check_session(caller, session_id)
     requests = tuple(request_of(operation) for operation in body.operations)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import Field
 
+from anya_actors.domain.hsm.scopes import ROLES
 from anya_actors.serve.shapes import Body
 
 Hex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2})*$", description="Bytes in hex")]
@@ -22,6 +23,12 @@ SessionId = Annotated[
     str,
     Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$", description="Session id"),
 ]
+
+
+Subject = Annotated[str, Field(min_length=1, max_length=128)]
+Scopes = Annotated[list[str], Field(max_length=32)]
+Roles = Annotated[list[str], Field(max_length=8, description=f"Sets of scopes: {', '.join(ROLES)}")]
+TtlS = Annotated[int, Field(ge=1, le=365 * 24 * 3600, description="Seconds until a token expires")]
 
 
 class NewSession(Body):
@@ -67,5 +74,22 @@ class NewToken(Body):
     """An access token for a subject."""
 
     subject: str = Field(min_length=1, max_length=128)
-    scopes: list[str] = Field(min_length=1, max_length=32)
+    scopes: Scopes = Field([])
+    roles: Roles = Field([])
     ttl_s: int = Field(3600, ge=1, le=365 * 24 * 3600, description="Seconds until it expires")
+
+
+class NewClient(Body):
+    """A program that gets tokens by a secret of its own."""
+
+    client_id: Subject
+    subject: Subject | None = Field(None, description="Whom its tokens speak for; by default itself")
+    scopes: Scopes = Field([])
+    roles: Roles = Field([])
+    ttl_s: TtlS = 3600
+
+
+class ClientRotation(Body):
+    """How long the client's other secrets still hold."""
+
+    overlap_s: int = Field(0, ge=0, le=366 * 24 * 3600)

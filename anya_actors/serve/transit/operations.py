@@ -27,6 +27,7 @@ from anya_actors.domain.keys.operations import (
 )
 from anya_actors.domain.keys.operations import Request as Operation
 from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
+from anya_actors.serve.auth import check_scope
 from anya_actors.serve.transit.caller import TransitCaller, answer, caller_of, error_text, fields_of
 from anya_actors.serve.transit.keys import make
 from anya_actors.serve.transit.words import (
@@ -51,11 +52,12 @@ Show = Callable[[Answer, Fields], dict[str, Any]]
 
 async def encrypt(request: Request) -> Response:
     """Encrypt one text or a batch; a key that is not there is made, as Vault does."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     name = request.path_params["name"]
     try:
         view = await caller.key(name)
     except UnknownKeyError:
+        check_scope(caller.claims, "security")
         # A key that is made for a context is derived, and convergent if that is asked for, as Vault has it.
         await make(caller, name, {**fields, "derived": bool(_first(fields).get("context"))})
         view = await caller.key(name)
@@ -76,7 +78,7 @@ async def encrypt(request: Request) -> Response:
 
 async def decrypt(request: Request) -> Response:
     """Decrypt one ciphertext or a batch."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     algorithm = _cipher(view)
 
@@ -94,7 +96,7 @@ async def decrypt(request: Request) -> Response:
 
 async def rewrap(request: Request) -> Response:
     """Encrypt ciphertexts anew by the newest version, inside the session."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     algorithm = _cipher(view)
 
@@ -112,7 +114,7 @@ async def rewrap(request: Request) -> Response:
 
 async def data_key(request: Request) -> Response:
     """A fresh key, encrypted by ours, and in the clear if asked for."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view, kind = await caller.key(request.path_params["name"]), request.path_params["kind"]
     if kind not in ("plaintext", "wrapped"):
         raise InvalidInputError("type", "choose plaintext or wrapped")
@@ -131,7 +133,7 @@ async def data_key(request: Request) -> Response:
 
 async def sign(request: Request) -> Response:
     """Sign one message or a batch."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     path_hash = request.path_params.get("hash", "")
 
@@ -149,7 +151,7 @@ async def sign(request: Request) -> Response:
 
 async def verify(request: Request) -> Response:
     """Whether signatures, or MACs, hold."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     path_hash = request.path_params.get("hash", "")
 
@@ -175,7 +177,7 @@ async def verify(request: Request) -> Response:
 
 async def mac(request: Request) -> Response:
     """A MAC of one message or a batch, by the key itself or the one that stands beside it."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     name, key_type, algorithm = mac_key(view, fields, request.path_params.get("hash", ""))
     if name != view.name:
@@ -197,7 +199,7 @@ async def mac(request: Request) -> Response:
 
 async def cmac(request: Request) -> Response:
     """An AES-CMAC of one message or a batch."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
     length = {"mac_length": request.path_params.get("length", fields.get("mac_length"))}
     if number(length, "mac_length", 16) not in (0, 16):
@@ -215,7 +217,7 @@ async def cmac(request: Request) -> Response:
 
 async def random(request: Request) -> Response:
     """Unpredictable bytes."""
-    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    caller, fields = await caller_of(request, "security:use"), await fields_of(request)
     asked = request.path_params.get("bytes")
     length = number({"bytes": asked} if asked else fields, "bytes", 32)
     found: bytes = await caller.read("random_bytes", caller.subject, length)

@@ -14,12 +14,15 @@ from anya_actors.domain.hsm.audit import OK, AuditRecord
 from anya_actors.domain.hsm.errors import (
     ApprovalNeededError,
     AuditUnavailableError,
+    ClientExistsError,
+    InvalidScopeError,
     KeyExhaustedError,
     KeyExistsError,
     OperationRefusedError,
     RevocationLimitError,
     SessionClosedError,
     SessionLimitError,
+    UnknownClientError,
     UnknownKeyError,
     WaitingPeriodError,
 )
@@ -40,8 +43,10 @@ R = TypeVar("R")
 # What a caller may be told no with; each one leaves an entry.
 REFUSALS: Final = (
     ApprovalNeededError,
+    ClientExistsError,
     InvalidCiphertextError,
     InvalidInputError,
+    InvalidScopeError,
     KeyExhaustedError,
     KeyExistsError,
     NotSupportedError,
@@ -49,6 +54,7 @@ REFUSALS: Final = (
     RevocationLimitError,
     SessionClosedError,
     SessionLimitError,
+    UnknownClientError,
     UnknownKeyError,
     WaitingPeriodError,
 )

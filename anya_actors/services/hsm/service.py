@@ -38,6 +38,7 @@ from anya_actors.services.hsm.access_calls import AccessCalls
 from anya_actors.services.hsm.audit import AuditTrail
 from anya_actors.services.hsm.audit_proofs import AuditProofs
 from anya_actors.services.hsm.checkpoints import Checkpoints
+from anya_actors.services.hsm.clients import ClientDesk
 from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.key_calls import KeyCalls
 from anya_actors.services.hsm.key_life import KeyLife
@@ -108,6 +109,7 @@ class HsmService(KeyCalls, AccessCalls):
         )
         self._proofs = AuditProofs(self._trail, self._checkpoints.signed)
         self._access = Access(self._records)
+        self._clients = ClientDesk(self._records, self._access)
         self._vault: Vault | None = None
         self._ring: KeyRing | None = None
         self._session_desk: SessionDesk | None = None
@@ -271,9 +273,9 @@ class HsmService(KeyCalls, AccessCalls):
             request = (subject, scopes, ttl_s)
             grant = await self._records.answered(ISSUER, message_id, request)
             if grant is None:
-                slot = await self._keys.platform_key(API_KEY)
+                version = await self._token_key_version()
                 now_s = await self._access.issuing_unix_s(subject)
-                event = self._grant(subject, scopes, ttl_s, slot.versions[-1].version, now_s)
+                event = self._grant(subject, scopes, ttl_s, version, now_s)
                 grant = await self._records.change(ISSUER, event, message_id=message_id, request=request)
         if not isinstance(grant, Grant):
             raise TypeError(f"a grant was answered with {type(grant).__name__}")
@@ -299,6 +301,9 @@ class HsmService(KeyCalls, AccessCalls):
         audit = self._records.entry("issue-token", owner=subject, key=API_KEY, algorithm="ed25519")
         return TokenIssued(Grant(token_id, subject, scopes, now_s, now_s + ttl_s, version), audit)
 
+    async def _token_key_version(self) -> int:
+        return (await self._keys.platform_key(API_KEY)).versions[-1].version
+
     async def _token_of(self, grant: Grant) -> str:
         slot = await self._keys.platform_key(API_KEY)
         claims = TokenClaims(
@@ -309,7 +314,7 @@ class HsmService(KeyCalls, AccessCalls):
             iat=grant.issued_unix_s,
             exp=grant.expires_unix_s,
             jti=grant.token_id,
-            client_id=grant.subject,
+            client_id=grant.client_id or grant.subject,
         )
         signing = find_version(slot, grant.key_version)
         with self._keys.open_version(slot, signing) as private_key:

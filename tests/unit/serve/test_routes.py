@@ -262,7 +262,7 @@ async def test_what_is_not_hex_is_refused(platform: Any, message: str) -> None:
 
 
 async def test_the_audit_log_is_read_page_by_page(platform: Any) -> None:
-    client = platform.client("security:read")
+    client = platform.client("audit:read")
     seen, cursor = [], None
     while True:
         params = {"limit": 3} | ({"after": cursor} if cursor else {})
