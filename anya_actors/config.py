@@ -44,36 +44,6 @@ class SettingsError(AnyaError):
         super().__init__(source, key, reason)
 
 
-class SecretFileError(AnyaError):
-    """A file that should hold a secret cannot be used."""
-
-    code = "secret-file"
-    message = "the secret file {} cannot be used: {}"
-    remedy = "Let it hold the secret on one line, readable by its owner alone (chmod 600)."
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-
-
-class Secret:
-    """A value that must not be seen: no repr, no str and no pickle gives it away."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value itself. Call where it is used, and keep no copy."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(hidden)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret must not leave its process; send the path of its file instead")
-
-
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of ``anya.toml``."""
 
@@ -118,9 +88,14 @@ class HsmSettings(_Section, frozen=True, kw_only=True):
     """The software HSM. ``passphrase_file`` is ``<data_dir>/hsm/passphrase`` unless it is set; with
     ``share_directory`` the passphrase is joined from shares instead and no such file is read or made.
 
-    The Argon2id cost is paid once at each unsealing (RFC 9106; 256 MiB, 3 passes: about 1 s).
+    The Argon2id cost is paid once at each unsealing (RFC 9106; 256 MiB, 3 passes: about 1 s). With
+    ``backend`` ``pkcs11`` the keys of users lie in a token, and none of them in software.
     """
 
+    backend: Literal["software", "pkcs11"] = "software"
+    pkcs11_module: Path | None = None
+    pkcs11_token: str | None = None
+    pkcs11_pin_file: Path | None = None
     passphrase_file: Path | None = None
     share_directory: Path | None = None
     argon2_memory_kib: Annotated[int, msgspec.Meta(ge=19 * 1024, le=4 * 1024 * 1024)] = 256 * 1024
@@ -229,31 +204,6 @@ def load_settings(
     return _assemble(values)
 
 
-def read_secret_file(path: Path) -> Secret:
-    """The first line of a file that only its owner can read; raises `SecretFileError`."""
-    check_secret_file(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecretFileError(str(path), error.__class__.__name__) from None
-    line = text.split("\n", 1)[0].strip()
-    if not line:
-        raise SecretFileError(str(path), "it is empty")
-    return Secret(line)
-
-
-def check_secret_file(path: Path) -> None:
-    """Return if only its owner can read the file, without reading it; raises `SecretFileError`."""
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise SecretFileError(str(path), error.__class__.__name__) from None
-    if facts.st_mode & 0o077:
-        raise SecretFileError(str(path), f"others may read it (mode {facts.st_mode & 0o777:o})")
-    if facts.st_size == 0:
-        raise SecretFileError(str(path), "it is empty")
-
-
 def _fields() -> dict[str, Any]:
     """Every dotted key and its type."""
     keys: dict[str, Any] = {}
@@ -360,11 +310,17 @@ def _check_together(values: Mapping[str, object], sources: Mapping[str, str]) ->
         ("bitcoin.node_password_file", "bitcoin.node_user"),
         ("bitcoin.node_cookie_file", "bitcoin.node_url"),
         ("bitcoin.node_user", "bitcoin.node_url"),
+        ("hsm.pkcs11_module", "hsm.pkcs11_token"),
+        ("hsm.pkcs11_token", "hsm.pkcs11_pin_file"),
+        ("hsm.pkcs11_pin_file", "hsm.pkcs11_module"),
     ):
         if values.get(one) is not None and values.get(other) is None:
             refuse(one, f"it needs {other} as well")
     if values.get("store.kind") == "postgresql" and values.get("store.dsn_file") is None:
         refuse("store.kind", "postgresql needs store.dsn_file")
+    if (values.get("hsm.backend") == "pkcs11") != (values.get("hsm.pkcs11_module") is not None):
+        # Who forgot one of them must not get keys in software.
+        refuse("hsm.backend", "pkcs11 and hsm.pkcs11_module need each other")
     _check_node(values, refuse)
 
 

@@ -72,7 +72,7 @@ def _kinds(settings: Settings) -> list[Kind]:
         kind(
             "hsm-session",
             HsmSessionActor,
-            HsmSessionBuilder(),
+            HsmSessionBuilder(settings.hsm),
             supervisor=SESSIONS,
             # Those of token holders, those of actors, and those that are over and not yet gone.
             most_active=3 * settings.hsm.max_sessions,

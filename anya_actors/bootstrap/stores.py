@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from anya_actors.config import Settings, read_secret_file
+from anya_actors.adapters.files.secret_file import read_secret_file
+from anya_actors.config import Settings
 from anya_actors.ports.state_store import StateStores
 
 

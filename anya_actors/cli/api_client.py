@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 
+from anya_actors.adapters.files.secret_file import read_secret_file
 from anya_actors.cli.faults import NotAnsweringError, RefusedError, StillStartingError
 from anya_actors.cli.instance import running
-from anya_actors.config import Settings, read_secret_file
+from anya_actors.config import Settings
 
 
 class ApiClient:

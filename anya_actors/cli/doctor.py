@@ -14,9 +14,10 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
+from anya_actors.adapters.files.secret_file import read_secret_file
 from anya_actors.cli.instance import read_record
 from anya_actors.cli.output import print_json
-from anya_actors.config import Settings, read_secret_file
+from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
 from anya_actors.serve.port import reserve_port
 

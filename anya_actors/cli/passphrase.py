@@ -6,9 +6,10 @@ import binascii
 import secrets
 from pathlib import Path
 
+from anya_actors.adapters.files.secret_file import check_secret_file
 from anya_actors.cli.faults import DataDirectoryError, MissingPassphraseError
 from anya_actors.cli.instance import write_private
-from anya_actors.config import Settings, check_secret_file
+from anya_actors.config import Settings
 from anya_actors.domain.keys.secret import Secret
 
 _ENTROPY_BYTES = 32

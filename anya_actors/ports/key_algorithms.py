@@ -135,7 +135,20 @@ def sign_by(key: BitcoinKey, request: SignRequest) -> bytes:
 
 
 class KeyAlgorithms(Protocol):
-    """Every key type of the platform."""
+    """Every key type of the platform.
+
+    Keys are kept in software, or in a token; then what stands for a private key is a handle to it.
+    """
+
+    @property
+    def own(self) -> KeyAlgorithms:
+        """For the HSM's own keys, which are in software wherever those of users are."""
+
+    def check_kept(self, private_key: Secret) -> None:
+        """Return if such keys are kept here; raise `NotSupportedError` for one that is kept elsewhere."""
+
+    def discard(self, private_key: Secret) -> None:
+        """Destroy a key wherever it is kept; one that is gone stays so. Raises `UnavailableError`."""
 
     def generate(self, key_type: str) -> Secret:
         """A new private key, uniform over the valid ones: 32 bytes, a BIP32 node of 73, PKCS#8 (RSA)."""

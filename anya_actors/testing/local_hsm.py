@@ -18,6 +18,7 @@ from anya_actors.domain.keys.algorithms import RSA_BITS
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.clock import Clock
+from anya_actors.ports.key_algorithms import KeyAlgorithms
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.state_store import StateStores
 from anya_actors.services.hsm import HsmService, HsmSettings
@@ -60,6 +61,7 @@ class LocalHsm:
         randomness: Randomness | None = None,
         passphrase: bytes = b"a passphrase of a test",
         settings: HsmSettings | None = None,
+        algorithms: KeyAlgorithms | None = None,
     ) -> None:
         self.stores = stores or MemoryStateStores()
         self.log = MemoryAppendLog() if log is None else log  # an empty log is falsy
@@ -67,7 +69,7 @@ class LocalHsm:
         self.randomness = randomness or SystemRandomness()
         self.passphrase = passphrase
         self.settings = settings or HsmSettings(kdf=CHEAP)
-        self.algorithms = OneRsaKey(self.randomness)
+        self.algorithms: KeyAlgorithms = algorithms or OneRsaKey(self.randomness)
         self.guard = RecordingGuard()
         self.actors = LocalActors(kinds={"hsm-session": self.session})
         self._alive: list[HsmService | HsmSessionService] = []

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anya_actors.config import Secret, SecretFileError, SettingsError, load_settings, read_secret_file
+from anya_actors.adapters.files.secret_file import Secret, SecretFileError, read_secret_file
+from anya_actors.config import SettingsError, load_settings
 
 HOME = {"XDG_DATA_HOME": "/data", "XDG_CONFIG_HOME": "/nowhere"}
 
@@ -111,6 +112,9 @@ def test_a_variable_of_the_wrong_type_is_named() -> None:
         ({"bitcoin.node_url": "http://node", "bitcoin.node_user": "alice"}, "bitcoin.node_user"),
         ({"api.tls_key_file": "key.pem"}, "api.tls_key_file"),
         ({"store.kind": "postgresql"}, "store.kind"),
+        ({"hsm.backend": "pkcs11"}, "hsm.backend"),
+        ({"hsm.backend": "pkcs11", "hsm.pkcs11_module": "module.so"}, "hsm.pkcs11_module"),
+        ({"hsm.pkcs11_pin_file": "pin"}, "hsm.pkcs11_pin_file"),
     ],
 )
 def test_keys_that_only_work_together_are_refused_alone(flags: dict[str, object], key: str) -> None:
@@ -118,6 +122,14 @@ def test_keys_that_only_work_together_are_refused_alone(flags: dict[str, object]
         load_settings(environ=HOME, flags=flags)
     assert caught.value.args[:2] == ("command line", key)
     assert "secret" not in str(caught.value)
+
+
+def test_a_token_that_is_described_and_not_chosen_is_refused() -> None:
+    flags = {f"hsm.pkcs11_{name}": name for name in ("module", "token", "pin_file")}
+    with pytest.raises(SettingsError, match=r"hsm\.backend"):
+        load_settings(environ=HOME, flags=flags)
+    chosen = load_settings(environ=HOME, flags={**flags, "hsm.backend": "pkcs11"}).hsm
+    assert (chosen.backend, chosen.pkcs11_token) == ("pkcs11", "token")
 
 
 def test_a_node_elsewhere_may_be_of_any_network() -> None:

@@ -17,9 +17,9 @@ from anya_actors.adapters.keys import (
 )
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.algorithms import CMACS, RSA_BITS, check_algorithm, check_key_type
-from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError
-from anya_actors.ports.key_algorithms import KeyFamily, PrivateKey, SigningKey
+from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.ports.key_algorithms import KeyAlgorithms, KeyFamily, PrivateKey, SigningKey
 from anya_actors.ports.randomness import Randomness
 
 _SECP256K1 = (secp256k1.KEY_TYPE, bip32.KEY_TYPE)
@@ -36,6 +36,19 @@ class LibraryKeyAlgorithms:
     def __init__(self, randomness: Randomness, *, deterministic: bool = False) -> None:
         self._randomness = randomness
         self._auxiliary = None if deterministic else randomness
+
+    @property
+    def own(self) -> KeyAlgorithms:
+        """These."""
+        return self
+
+    def check_kept(self, private_key: Secret) -> None:
+        """Return for a key in software; raise `NotSupportedError` for a token's handle."""
+        if private_key.buffer.startswith(HANDLE_PREFIX):
+            raise NotSupportedError("a key in a PKCS#11 token", 'set hsm.backend to "pkcs11" to use it')
+
+    def discard(self, private_key: Secret) -> None:
+        """Nothing: it is nowhere else."""
 
     def generate(self, key_type: str) -> Secret:
         """A new private key: 32 bytes, a BIP32 node of 73, or PKCS#8 (RSA)."""
@@ -70,6 +83,7 @@ class LibraryKeyAlgorithms:
     def load_any(self, key_type: str, private_key: Secret) -> PrivateKey:
         """Make a private key of any type ready for use."""
         check_key_type(key_type)
+        self.check_kept(private_key)
         if key_type == secp256k1.KEY_TYPE:
             return secp256k1.Secp256k1SigningKey(private_key, self._auxiliary)
         if key_type == bip32.KEY_TYPE:
@@ -92,6 +106,7 @@ class LibraryKeyAlgorithms:
 
     def load_family(self, key_type: str, private_key: Secret, *, convergent: bool) -> KeyFamily:
         """Make a private key ready that acts through derived ones."""
+        self.check_kept(private_key)
         return derived.DerivedKeys(key_type, private_key, convergent=convergent)
 
     def verify(

@@ -15,7 +15,7 @@ from anya_actors.domain.hsm.errors import (
     WaitingPeriodError,
 )
 from anya_actors.domain.hsm.policy import KeyPolicy
-from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
+from anya_actors.domain.hsm.records import DiscardHandles, RecordAudit, SecurityKeyChanged
 from anya_actors.domain.hsm.slots import Approval, KeySlot, KeyVersion, SlotPhase
 from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
 
@@ -42,10 +42,11 @@ class KeyConfigured(Event, frozen=True):
 
 
 class VersionsTrimmed(Event, frozen=True):
-    """The private halves of all versions before ``first`` are gone."""
+    """The private halves of all versions before ``first`` are gone; ``handles`` are those in a token."""
 
     first: int
     audit: AuditRecord
+    handles: tuple[bytes, ...] = ()
 
 
 class NoncesReserved(Event, frozen=True):
@@ -69,10 +70,11 @@ class KeyRestored(Event, frozen=True):
 
 
 class KeyDestroyed(Event, frozen=True):
-    """The private halves are gone."""
+    """The private halves are gone; ``handles`` are those in a token."""
 
     at_unix_ms: int
     audit: AuditRecord
+    handles: tuple[bytes, ...] = ()
 
 
 class KeyExported(Event, frozen=True):
@@ -197,7 +199,8 @@ def _trim(slot: KeySlot, event: VersionsTrimmed) -> Step[KeySlot]:
     if slot.minimum_encryption_version and event.first > slot.minimum_encryption_version:
         raise InvalidInputError("first", "versions that encrypt cannot be trimmed")
     versions = tuple(each for each in slot.versions if each.version >= event.first)
-    return _told(msgspec.structs.replace(slot, versions=versions), event.audit, "trimmed")
+    trimmed = msgspec.structs.replace(slot, versions=versions)
+    return _told(trimmed, event.audit, "trimmed", event.handles)
 
 
 def _reserve(slot: KeySlot, event: NoncesReserved) -> Step[KeySlot]:
@@ -219,7 +222,7 @@ def _destroy(slot: KeySlot, event: KeyDestroyed) -> Step[KeySlot]:
         raise WaitingPeriodError(slot.name, slot.destroy_unix_ms)
     versions = tuple(msgspec.structs.replace(each, wrapped=b"") for each in slot.versions)
     destroyed = msgspec.structs.replace(slot, phase=SlotPhase.DESTROYED, versions=versions, approvals=())
-    return _told(destroyed, event.audit, "destroyed")
+    return _told(destroyed, event.audit, "destroyed", event.handles)
 
 
 def _spent(slot: KeySlot, operation: str) -> KeySlot:
@@ -232,6 +235,7 @@ def _key_of(approval: Approval) -> tuple[str, str]:
     return approval.operation, approval.approver
 
 
-def _told(slot: KeySlot, audit: AuditRecord, change: str) -> Step[KeySlot]:
+def _told(slot: KeySlot, audit: AuditRecord, change: str, handles: tuple[bytes, ...] = ()) -> Step[KeySlot]:
     published = SecurityKeyChanged(slot.name, slot.key_type, slot.owner, change)
-    return Step(slot, (RecordAudit(audit),), (published,))
+    owed = (RecordAudit(audit), *((DiscardHandles(handles),) if handles else ()))
+    return Step(slot, owed, (published,))

@@ -15,6 +15,7 @@ from anya_actors.domain.hsm.clients import Client, ClientTokenGranted, client_vi
 from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
 from anya_actors.domain.hsm.key_life import LIFE, NoncesReserved, step_life
 from anya_actors.domain.hsm.records import (
+    DiscardHandles,
     RecordAudit,
     SecurityAlertRaised,
     SecurityKeyChanged,
@@ -61,7 +62,7 @@ Reply = Allotted | KeyView | SessionView | ClientView | Grant | Done
 
 STATE: Final[Schema[Record]] = Schema("HSM record", Record)
 REPLY: Final[Schema[Reply]] = Schema("HSM reply", Reply)
-COMMAND: Final[Schema[Command]] = Schema("HSM command", RecordAudit)
+COMMAND: Final[Schema[Command]] = Schema("HSM command", RecordAudit | DiscardHandles)
 EVENT: Final[Schema[SystemEvent]] = Schema(
     "HSM event",
     SecurityKeyChanged | SecuritySessionOpened | SecuritySessionClosed | SecurityAlertRaised,

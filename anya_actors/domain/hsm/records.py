@@ -12,6 +12,12 @@ class RecordAudit(Command, frozen=True):
     record: AuditRecord
 
 
+class DiscardHandles(Command, frozen=True):
+    """Destroy these keys of a token. A handle is of no use without the token's PIN."""
+
+    handles: tuple[bytes, ...]
+
+
 class SecurityKeyChanged(SystemEvent, frozen=True):
     """A key was created, disabled or enabled."""
 

@@ -12,6 +12,8 @@ from anya_actors.domain.machine import AnyaError
 
 _HEADER: Final = bytes.__basicsize__ - 1
 """CPython keeps the bytes of a `bytes` object behind so many others, and a zero behind them."""
+HANDLE_PREFIX: Final = b"pkcs11\x00"
+"""What stands before a token's id for a key, in the place of the private key itself."""
 
 
 class SecretCopyError(AnyaError):

@@ -21,7 +21,7 @@ from anya_actors.domain.hsm.key_life import (
     VersionsTrimmed,
     check_approved,
 )
-from anya_actors.domain.hsm.machine import Allotted, key_of
+from anya_actors.domain.hsm.machine import Allotted, Reply, key_of
 from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
 from anya_actors.domain.hsm.views import KeyView
@@ -29,10 +29,11 @@ from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import Event, InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms
 from anya_actors.services.hsm.keys import KeyRing, key_view_of
-from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.records import REFUSALS, AuditedRecords
 from anya_actors.services.hsm.vault import Vault
 
 WRAPPING_KEY = "wrapping"
+MAX_NUMBER = 2**63
 
 
 class KeyLife:
@@ -57,7 +58,7 @@ class KeyLife:
         async def event(slot: KeySlot) -> Event:
             now = self._records.clock.now_unix_ms()
             number = slot.versions[-1].version + 1
-            with await self._ring.drawn(slot.key_type) as private_key:
+            with await self._ring.drawn(slot.key_type, owner) as private_key:
                 version = self._vault.wrap(slot, number, private_key, now)
             return KeyRotated(version, self._entry("rotate", slot, number, detail))
 
@@ -71,7 +72,7 @@ class KeyLife:
             if view is None:
                 slot = await self._ring.platform_key(name)
                 number = slot.versions[-1].version + 1
-                with await self._ring.drawn(slot.key_type) as private_key:
+                with await self._ring.drawn(slot.key_type, PLATFORM_OWNER) as private_key:
                     version = self._vault.wrap(slot, number, private_key, self._records.clock.now_unix_ms())
                 event = KeyRotated(version, self._entry("rotate", slot, number), number if revoke else 0)
                 view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
@@ -108,7 +109,8 @@ class KeyLife:
         """Forget the private halves of every version before ``first``."""
 
         async def event(slot: KeySlot) -> Event:
-            return VersionsTrimmed(first, self._entry("trim", slot, first))
+            handles = self._vault.handles(slot, first)
+            return VersionsTrimmed(first, self._entry("trim", slot, first), handles)
 
         return await self._changed("trim", name, owner, (first,), message_id, event)
 
@@ -133,7 +135,8 @@ class KeyLife:
         """Forget the private halves of a deleted key for ever; its name stays taken."""
 
         async def event(slot: KeySlot) -> Event:
-            return KeyDestroyed(self._records.clock.now_unix_ms(), self._entry("destroy", slot))
+            now, handles = self._records.clock.now_unix_ms(), self._vault.handles(slot, MAX_NUMBER)
+            return KeyDestroyed(now, self._entry("destroy", slot), handles)
 
         return await self._changed("destroy", name, owner, (), message_id, event)
 
@@ -236,8 +239,18 @@ class KeyLife:
                     raise UnknownKeyError(name)
                 check_approved(slot, operation, self._records.clock.now_unix_ms())
                 event = await event_of(slot)
-                view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+                view = await self._applied(slot, event, message_id, request)
         return key_view_of(view)
+
+    async def _applied(self, slot: KeySlot, event: Event, message_id: str, request: object) -> Reply:
+        try:
+            return await self._records.change(
+                key_of(slot.name), event, message_id=message_id, request=request
+            )
+        except REFUSALS:  # by the rules: nothing was stored
+            if isinstance(event, KeyRotated):
+                self._vault.discard(slot, event.version)
+            raise
 
     def _entry(self, operation: str, slot: KeySlot, version: int = 0, detail: str = "") -> AuditRecord:
         return self._records.entry(

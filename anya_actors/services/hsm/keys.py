@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
-from anya_actors.domain.hsm.machine import KEY_PREFIX, key_of
+from anya_actors.domain.hsm.machine import KEY_PREFIX, Reply, key_of
 from anya_actors.domain.hsm.material import KeyMaterial, unpack_material
 from anya_actors.domain.hsm.parcel import ParcelKey
 from anya_actors.domain.hsm.slots import (
@@ -28,7 +28,7 @@ from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.ports.sealing import Recipient, UnopenableError
-from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.records import REFUSALS, AuditedRecords
 from anya_actors.services.hsm.self_test import check_pair
 from anya_actors.services.hsm.vault import Vault
 
@@ -52,11 +52,8 @@ class KeyRing:
             request = (plan.key_type, plan.owner, plan.operations, plan.policy)
             view = await self._records.answered(key_of(plan.name), message_id, request)
             if view is None:
-                with await self.drawn(plan.key_type) as private_key:
-                    event = self._creation(plan, private_key, "create-key")
-                view = await self._records.change(
-                    key_of(plan.name), event, message_id=message_id, request=request
-                )
+                with await self.drawn(plan.key_type, plan.owner) as private_key:
+                    view = await self._stored(plan, private_key, "create-key", message_id, request)
         return key_view_of(view)
 
     async def take_in(self, plan: KeyPlan, box: bytes, message_id: str) -> KeyView:
@@ -69,10 +66,7 @@ class KeyRing:
             if view is None:
                 with self._opened(plan.key_type, box) as private_key:
                     check_pair(self._algorithms, plan.key_type, private_key)
-                    event = self._creation(plan, private_key, "import-key")
-                view = await self._records.change(
-                    key_of(plan.name), event, message_id=message_id, request=request
-                )
+                    view = await self._stored(plan, private_key, "import-key", message_id, request)
         return key_view_of(view)
 
     async def take_in_wrapped(self, plan: KeyPlan, written: Secret, form: str, message_id: str) -> KeyView:
@@ -88,19 +82,17 @@ class KeyRing:
                         self._algorithms.read(plan.key_type, KeyMaterial(form, revealed)) as private_key,
                     ):
                         check_pair(self._algorithms, plan.key_type, private_key)
-                        event = self._creation(plan, private_key, "import-key")
-                    view = await self._records.change(
-                        key_of(plan.name), event, message_id=message_id, request=request
-                    )
+                        view = await self._stored(plan, private_key, "import-key", message_id, request)
         return key_view_of(view)
 
-    async def drawn(self, key_type: str) -> Secret:
+    async def drawn(self, key_type: str, owner: str) -> Secret:
         """A new private key that has done what it will be asked for; RSA's takes a while, in a thread."""
+        algorithms = self._algorithms.own if owner == PLATFORM_OWNER else self._algorithms
         if key_type in RSA_BITS:
-            private_key = await asyncio.to_thread(self._algorithms.generate, key_type)
+            private_key = await asyncio.to_thread(algorithms.generate, key_type)
         else:
-            private_key = self._algorithms.generate(key_type)
-        check_pair(self._algorithms, key_type, private_key)
+            private_key = algorithms.generate(key_type)
+        check_pair(algorithms, key_type, private_key)
         return private_key
 
     @property
@@ -150,11 +142,15 @@ class KeyRing:
             slot = await self.slot(name)
             if slot.phase is SlotPhase.EMPTY:
                 plan = KeyPlan(name, key_type, PLATFORM_OWNER, operations)
-                with await self.drawn(plan.key_type) as private_key:
+                with await self.drawn(plan.key_type, plan.owner) as private_key:
                     event = self._creation(plan, private_key, "create-key")
                 await self._records.engine.handle(key_of(name), event, message_id=self._records.fresh_id())
                 slot = await self.slot(name)
         return slot
+
+    def check_kept(self, slot: KeySlot) -> None:
+        """Return if the key is kept where this HSM keeps keys; raise `NotSupportedError`."""
+        self._vault.check_kept(slot)
 
     def signing_key(self, slot: KeySlot) -> SigningKey:
         """The newest version of a slot, ready to sign in this process."""
@@ -197,6 +193,20 @@ class KeyRing:
             return self._algorithms.read(key_type, material)
         finally:
             material.wipe()
+
+    async def _stored(
+        self, plan: KeyPlan, private_key: Secret, operation: str, message_id: str, request: object
+    ) -> Reply:
+        event = self._creation(plan, private_key, operation)
+        key = key_of(plan.name)
+        try:
+            if plan.policy.derived:  # not every backend derives
+                convergent = plan.policy.convergent
+                self._algorithms.load_family(plan.key_type, private_key, convergent=convergent).wipe()
+            return await self._records.change(key, event, message_id=message_id, request=request)
+        except REFUSALS:  # by the rules: nothing was stored
+            self._algorithms.discard(private_key)
+            raise
 
     def _creation(self, plan: KeyPlan, private_key: Secret, operation: str) -> KeyCreated:
         blank = KeySlot(

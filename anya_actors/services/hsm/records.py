@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -28,8 +28,9 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.machine import Record, Reply
 from anya_actors.domain.hsm.metrics import Latencies, OperationMetrics
-from anya_actors.domain.hsm.records import RecordAudit
+from anya_actors.domain.hsm.records import DiscardHandles, RecordAudit
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError
+from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import AnyaError, Command, Event, InvalidInputError, NotSupportedError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
@@ -87,7 +88,9 @@ class AuditedRecords:
         randomness: Randomness,
         bus: EventBus | None,
         audit_timeout_s: float,
+        discard: Callable[[Secret], None],
     ) -> None:
+        self._discard = discard
         self.trail = trail
         self.clock = clock
         self.randomness = randomness
@@ -196,12 +199,17 @@ class AuditedRecords:
             raise
 
     async def _perform(self, _: str, command: Command, effect_id: str) -> None:
-        if not isinstance(command, RecordAudit):
-            raise NotSupportedError(type(command).__name__, "the HSM owes audit entries only")
         try:
-            await self._append(command.record.of_request(effect_id))
+            match command:
+                case RecordAudit():
+                    await self._append(command.record.of_request(effect_id))
+                case DiscardHandles():
+                    for handle in command.handles:
+                        self._discard(Secret(handle))
+                case _:
+                    raise NotSupportedError(type(command).__name__, "the HSM owes no such thing")
         except AnyaError as error:
-            # The engine tries again; whoever waits for the entry should hear why.
+            # The engine tries again; whoever waits should hear why.
             for waiting in self._failures:
                 if not waiting.done():
                     waiting.set_exception(error)

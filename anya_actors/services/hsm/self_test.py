@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Final
 
 from anya_actors.domain.hsm.errors import SelfTestError
+from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.domain.keys.algorithms import (
     CIPHER_ALGORITHMS,
@@ -71,6 +73,23 @@ _NIST: Final = {
     ),
 }
 
+_TAKEN_IN: Final[Mapping[str, tuple[str, str, str]]] = {
+    "ed25519": _ED25519,
+    # The GCM specification, test case 14, with the nonce in front.
+    "aes256-gcm": (
+        "00" * 32,
+        "00" * 16,
+        "00" * 12 + "cea7403d4d606b6e074ec5d3baf39d18" + "d0d1c8a799996bf0265b98b5d48ab919",
+    ),
+    # RFC 4231, test case 6: a key of 131 bytes.
+    "hmac-sha256": (
+        "aa" * 131,
+        "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b6579202d20"
+        "48617368204b6579204669727374",
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+    ),
+}
+
 # The vectors of RFC 9106 use a secret and associated data, which we do not. This one is what both
 # libsodium and OpenSSL give for a passphrase of 32 bytes 01 and a salt of 16 bytes 02.
 _ARGON2ID_COST: Final = KdfParameters(memory_kib=32, iterations=3, lanes=1)
@@ -78,15 +97,21 @@ _ARGON2ID: Final = bytes.fromhex("30e0b44b7e23423b7282859ea36f02825b5828dde3c25f
 
 
 async def run_self_tests(algorithms: KeyAlgorithms, cipher: Cipher, kdf: PassphraseKdf) -> None:
-    """Raise `SelfTestError` naming the first algorithm that does not give its known answer."""
-    _test("Ed25519", algorithms, "ed25519", "ed25519", _ED25519)
-    _test("ECDSA on secp256k1", algorithms, "secp256k1", "ecdsa-secp256k1", _ECDSA)
-    _test_bip340(algorithms)
+    """Raise `SelfTestError` naming the first algorithm that does not give its known answer.
+
+    Keys in a token are tested by taking known ones in; they are discarded again.
+    """
+    own = algorithms.own
+    _test("Ed25519", own, "ed25519", "ed25519", _ED25519)
+    _test("ECDSA on secp256k1", own, "secp256k1", "ecdsa-secp256k1", _ECDSA)
+    _test_bip340(own)
     for algorithm, facts in _NIST.items():
         public_key, signature = (bytes.fromhex(part) for part in facts)
-        _expect(algorithm, algorithms, algorithm[6:10], public_key, b"sample", signature, algorithm)
+        _expect(algorithm, own, algorithm[6:10], public_key, b"sample", signature, algorithm)
     _test_cipher(cipher)
     await _test_kdf(kdf)
+    if own is not algorithms:
+        _test_taking_in(algorithms)
 
 
 def check_pair(algorithms: KeyAlgorithms, key_type: str, private_key: Secret) -> None:
@@ -155,6 +180,30 @@ def _test(
     if key.sign(message, algorithm) != signature:
         raise SelfTestError(name)
     _expect(name, algorithms, key_type, key.public_key, message, signature, algorithm)
+
+
+def _test_taking_in(algorithms: KeyAlgorithms) -> None:
+    for key_type, (private_key, message, answer) in _TAKEN_IN.items():
+        try:
+            handle = algorithms.read(key_type, KeyMaterial("raw", bytes.fromhex(private_key)))
+        except NotSupportedError:
+            continue  # then nobody can have such a key
+        try:
+            key = algorithms.load_any(key_type, handle)
+            if _answer(key, key_type, bytes.fromhex(message)) != bytes.fromhex(answer):
+                raise SelfTestError(f"{key_type} in the token")
+        finally:
+            algorithms.discard(handle)
+
+
+def _answer(key: PrivateKey, key_type: str, message: bytes) -> bytes:
+    if key_type in CIPHER_ALGORITHMS and isinstance(key, CipherKey):
+        return key.encrypt(message, key_type, b"", bytes(12))
+    if key_type in MAC_ALGORITHMS and isinstance(key, MacKey):
+        return key.mac(message, key_type)
+    if isinstance(key, SigningKey):
+        return key.sign(message, key_type)
+    raise SelfTestError(key_type)
 
 
 def _test_bip340(algorithms: KeyAlgorithms) -> None:

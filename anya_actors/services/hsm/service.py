@@ -103,6 +103,7 @@ class HsmService(KeyCalls, AccessCalls):
             randomness=randomness,
             bus=bus,
             audit_timeout_s=self._settings.audit_timeout_s,
+            discard=algorithms.discard,
         )
         self._checkpoints = Checkpoints(
             self._records, self._settings.checkpoint_delay_s, self._settings.checkpoint_entries

@@ -249,7 +249,9 @@ class SessionDesk:
             raise InvalidInputError("keys", f"name 1 to {MAX_KEYS} keys")
         check_owner(owner)
         for key in keys:
-            check_use(await self._keys.slot(key), owner)
+            slot = await self._keys.slot(key)
+            check_use(slot, owner)
+            self._keys.check_kept(slot)
 
     def _opening(self, owner: str, keys: tuple[str, ...]) -> SessionOpened:
         records, settings = self._records, self._settings

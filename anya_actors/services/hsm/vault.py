@@ -16,8 +16,8 @@ from anya_actors.domain.hsm.root import (
     key_context,
     seal_context,
 )
-from anya_actors.domain.hsm.slots import KeySlot, KeyVersion
-from anya_actors.domain.keys.secret import Secret
+from anya_actors.domain.hsm.slots import PLATFORM_OWNER, KeySlot, KeyVersion
+from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
@@ -38,7 +38,8 @@ class Vault:
     def wrap(self, slot: KeySlot, version: int, private_key: Secret, created_unix_ms: int) -> KeyVersion:
         """A new version of ``slot`` around a private key, under the newest key-encryption key."""
         kek_version = max(self._keks)
-        loaded = self._algorithms.load_any(slot.key_type, private_key)
+        algorithms = self._algorithms.own if slot.owner == PLATFORM_OWNER else self._algorithms
+        loaded = algorithms.load_any(slot.key_type, private_key)
         public_key = loaded.public_key
         loaded.wipe()
         context = _context_of(slot, version, public_key)
@@ -65,9 +66,33 @@ class Vault:
         return msgspec.structs.replace(version, wrapped=wrapped, kek_version=kek_version)
 
     def signing_key(self, slot: KeySlot) -> SigningKey:
-        """The newest version of ``slot``, ready to sign."""
+        """The newest version of one of the HSM's own keys, ready to sign."""
         with self.unwrap(slot, slot.versions[-1]) as private_key:
-            return self._algorithms.load(slot.key_type, private_key)
+            return self._algorithms.own.load(slot.key_type, private_key)
+
+    def check_kept(self, slot: KeySlot) -> None:
+        """Return if the key is kept where this HSM keeps keys; raise `NotSupportedError`."""
+        with self.unwrap(slot, slot.versions[-1]) as private_key:
+            self._algorithms.check_kept(private_key)
+
+    def discard(self, slot: KeySlot, version: KeyVersion) -> None:
+        """Destroy a version that was made and never came to be stored."""
+        with self.unwrap(slot, version) as private_key:
+            self._algorithms.discard(private_key)
+
+    def handles(self, slot: KeySlot, before: int) -> tuple[bytes, ...]:
+        """The handles of the versions before a number that are kept in a token.
+
+        Raises `NotSupportedError` if this HSM does not reach the token.
+        """
+        found = []
+        for each in slot.versions:
+            if each.version < before and each.wrapped:
+                with self.unwrap(slot, each) as private_key:
+                    if private_key.buffer.startswith(HANDLE_PREFIX):
+                        self._algorithms.check_kept(private_key)
+                        found.append(private_key.reveal())
+        return tuple(found)
 
     def wipe(self) -> None:
         """Seal again: nothing can be unwrapped any more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,47 +17,45 @@ from anya_actors.domain.keys.algorithms import (
     InvalidCiphertextError,
     InvalidSignatureError,
 )
-from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError, UnavailableError
 from anya_actors.ports.key_algorithms import CipherKey, MacKey
 from anya_actors.services.hsm.self_test import check_pair
+from tests.integration.hsm.softhsm import LABEL, PIN, token_in
 
-pkcs11 = pytest.importorskip("pkcs11")
-MODULES = [
-    Path("/usr/lib/softhsm/libsofthsm2.so"),
-    Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"),
-]
 OUTSIDE = LibraryKeyAlgorithms(SystemRandomness())
 DIGEST = bytes(range(32))
 IN_TOKENS = {
     "secp256k1": SIGNATURE_ALGORITHMS["secp256k1"] - {"schnorr-bip340", "ecdsa-secp256k1-recoverable"},
-    "p256": {f"ecdsa-p256{hashed}{form}" for hashed in ("", "-sha256") for form in ("", "-p1363")},
     "rsa-2048": {f"rsa-{form}-sha{bits}" for form in ("pss", "pkcs1") for bits in (256, 384, 512)},
+    **{key_type: SIGNATURE_ALGORITHMS[key_type] for key_type in ("ed25519", "p256", "p384", "p521")},
 }
+SIGNING = sorted(IN_TOKENS)
+SECRET = ("aes128-gcm", "aes256-gcm", *HMACS)
 
 
 @pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with token_in(tmp_path_factory.mktemp("softhsm")) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def token(module: Path) -> Any:
     from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
+    from anya_actors.adapters.pkcs11.token import open_token
 
-    module = next((path for path in MODULES if path.exists()), None)
-    if module is None:
-        pytest.skip("SoftHSM2 is absent")
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    configuration = folder / "softhsm2.conf"
-    configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOFTHSM2_CONF", str(configuration))
-        pins = ["--pin", "1234", "--so-pin", "123456"]
-        command = ["softhsm2-util", "--init-token", "--free", "--label", "anya", *pins]
-        subprocess.run(command, check=True, capture_output=True)
-        session = pkcs11.lib(str(module)).get_token(token_label="anya").open(user_pin="1234", rw=True)
-        yield TokenKeyAlgorithms(session, SystemRandomness())
-        session.close()
+    return TokenKeyAlgorithms(open_token(module, LABEL, PIN, writing=True), SystemRandomness())
 
 
-@pytest.mark.parametrize("key_type", sorted(IN_TOKENS))
+def material(key_type: str) -> tuple[KeyMaterial, Secret]:
+    """A key of software as it is brought along, and as the libraries have it."""
+    private_key = OUTSIDE.generate(key_type)
+    form = "pkcs8" if key_type == "rsa-2048" else "raw"
+    return KeyMaterial(form, private_key.reveal()), private_key
+
+
+@pytest.mark.parametrize("key_type", SIGNING)
 def test_what_the_token_signs_verifies_outside(token: Any, key_type: str) -> None:
     handle = token.generate(key_type)
     key = token.load(key_type, handle)
@@ -95,20 +92,98 @@ def test_the_tokens_macs_hold_for_their_message_alone(token: Any, key_type: str)
         key.verify_mac(b"another", mac, key_type)
 
 
-@pytest.mark.parametrize("key_type", ["p256", "secp256k1", "rsa-2048", "aes256-gcm", "hmac-sha256"])
+@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET])
 def test_a_key_in_the_token_passes_the_pairwise_check_of_new_keys(token: Any, key_type: str) -> None:
     check_pair(token, key_type, token.generate(key_type))
 
 
+@pytest.mark.parametrize("key_type", SIGNING)
+def test_a_key_from_outside_signs_in_the_token_as_it_did_before(token: Any, key_type: str) -> None:
+    brought, private_key = material(key_type)
+    key = token.load(key_type, token.read(key_type, brought))
+    before = OUTSIDE.load(key_type, private_key)
+    assert key.public_key == before.public_key
+    for algorithm in sorted(IN_TOKENS[key_type]):
+        OUTSIDE.verify(key_type, before.public_key, DIGEST, key.sign(DIGEST, algorithm), algorithm)
+
+
+@pytest.mark.parametrize("key_type", SECRET)
+def test_a_secret_key_from_outside_does_in_the_token_what_it_did_before(token: Any, key_type: str) -> None:
+    brought, private_key = material(key_type)
+    inside, before = (
+        token.load_any(key_type, token.read(key_type, brought)),
+        OUTSIDE.load_any(key_type, private_key),
+    )
+    if key_type.endswith("-gcm"):
+        assert isinstance(before, CipherKey)
+        assert before.decrypt(inside.encrypt(b"text", key_type, b"", b"n" * 12), key_type, b"") == b"text"
+    else:
+        assert isinstance(before, MacKey)
+        assert inside.mac(b"message", key_type) == before.mac(b"message", key_type)
+
+
+@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET])
+def test_no_key_can_be_read_out_of_the_token(token: Any, key_type: str) -> None:
+    from pkcs11 import Attribute, ObjectClass, exceptions
+
+    for handle in (token.generate(key_type), token.read(key_type, material(key_type)[0])):
+        with token._token.session() as session:
+            hidden = [
+                each
+                for each in session.get_objects({Attribute.ID: handle.reveal()[len(HANDLE_PREFIX) :]})
+                if each.object_class is not ObjectClass.PUBLIC_KEY
+            ]
+            for each in hidden:
+                assert (each[Attribute.SENSITIVE], each[Attribute.EXTRACTABLE]) == (True, False)
+                secret = Attribute.PRIVATE_EXPONENT if key_type == "rsa-2048" else Attribute.VALUE
+                with pytest.raises(exceptions.AttributeSensitive):
+                    each[secret]
+        assert len(hidden) == 1
+
+
+def test_a_discarded_key_is_gone_from_the_token_for_ever(token: Any) -> None:
+    from pkcs11 import Attribute
+
+    handle, other = token.generate("p256"), token.generate("p256")
+    token.discard(handle)
+    token.discard(handle)
+    with token._token.session() as session:
+        assert not list(session.get_objects({Attribute.ID: handle.reveal()[len(HANDLE_PREFIX) :]}))
+    with pytest.raises(UnavailableError, match="does not have it"):
+        token.load("p256", handle)
+    token.load("p256", other)
+
+
+def test_a_key_in_software_is_no_key_of_the_token_nor_the_other_way_round(token: Any) -> None:
+    with pytest.raises(NotSupportedError, match="without the token"):
+        token.load("p256", OUTSIDE.generate("p256"))
+    for key_type in ("p256", "hmac-sha256"):
+        with pytest.raises(NotSupportedError, match="PKCS#11 token"):
+            OUTSIDE.load_any(key_type, token.generate(key_type))
+    with pytest.raises(NotSupportedError, match="PKCS#11 token"):
+        OUTSIDE.load_family("aes256-gcm", token.generate("aes256-gcm"), convergent=False)
+
+
+def test_a_token_that_is_not_there_and_a_wrong_pin_are_told(module: Path) -> None:
+    from anya_actors.adapters.pkcs11.token import open_token
+
+    with pytest.raises(UnavailableError, match="labelled 'other'"):
+        open_token(module, "other", PIN, writing=False)
+    with pytest.raises(UnavailableError, match="no-such-module"):
+        open_token(Path("/no-such-module.so"), LABEL, PIN, writing=False)
+
+
 def test_what_no_token_does_is_refused(token: Any) -> None:
-    for key_type in ("bip32", "x25519", "ed25519", "secret", "chacha20-poly1305"):
+    for key_type in ("bip32", "x25519", "secret", "chacha20-poly1305"):
         with pytest.raises(NotSupportedError):
             token.generate(key_type)
     with pytest.raises(NotSupportedError):
-        token.read("p256", KeyMaterial("raw", b"\x01" * 32))
+        token.read("secret", KeyMaterial("raw", b"\x01" * 32))
+    with pytest.raises(InvalidInputError):
+        token.read("p256", KeyMaterial("raw", b"\x00" * 32))
     with pytest.raises(NotSupportedError):
         token.write("p256", token.generate("p256"))
     with pytest.raises(NotSupportedError):
         token.load("secp256k1", token.generate("secp256k1")).sign(DIGEST, "schnorr-bip340")
-    with pytest.raises(InvalidInputError, match="handle"):
-        token.load("p256", Secret(bytes(16)))
+    with pytest.raises(InvalidInputError, match="cannot sign"):
+        token.load("aes256-gcm", token.generate("aes256-gcm"))

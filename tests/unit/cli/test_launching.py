@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from anya_actors.adapters.files.secret_file import SecretFileError, read_secret_file
 from anya_actors.cli.faults import (
     EXIT_CODES,
     DataDirectoryError,
@@ -19,7 +20,7 @@ from anya_actors.cli.instance import DataDirectory, Record, read_record, record_
 from anya_actors.cli.passphrase import ensure_passphrase
 from anya_actors.cli.processes import clear_temporary
 from anya_actors.cli.ray_boot import make_temporary_directory
-from anya_actors.config import SecretFileError, Settings, load_settings, read_secret_file
+from anya_actors.config import Settings, load_settings
 
 
 @pytest.fixture

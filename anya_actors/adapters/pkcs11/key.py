@@ -1,0 +1,193 @@
+"""One key of a token."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import pkcs11
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import MGF, Attribute, GCMParams, Mechanism, ObjectClass
+
+from anya_actors.adapters.pkcs11.objects import CURVES, octet_string
+from anya_actors.adapters.pkcs11.token import NAME, Token, check_mechanisms
+from anya_actors.domain.keys.algorithms import (
+    RSA_BITS,
+    SYMMETRIC,
+    InvalidCiphertextError,
+    InvalidSignatureError,
+    check_algorithm,
+    check_message,
+)
+from anya_actors.domain.keys.curve import ORDER
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError, UnavailableError
+
+NONCE_BYTES: Final = 12
+TAG_BITS: Final = 128
+_HASHED: Final[Mapping[str, tuple[Mechanism, Mechanism, Mechanism, MGF]]] = {
+    "sha256": (Mechanism.SHA256_RSA_PKCS, Mechanism.SHA256_RSA_PKCS_PSS, Mechanism.SHA256, MGF.SHA256),
+    "sha384": (Mechanism.SHA384_RSA_PKCS, Mechanism.SHA384_RSA_PKCS_PSS, Mechanism.SHA384, MGF.SHA384),
+    "sha512": (Mechanism.SHA512_RSA_PKCS, Mechanism.SHA512_RSA_PKCS_PSS, Mechanism.SHA512, MGF.SHA512),
+}
+_MACS: Final[Mapping[str, Mechanism]] = {
+    "hmac-sha256": Mechanism.SHA256_HMAC,
+    "hmac-sha384": Mechanism.SHA384_HMAC,
+    "hmac-sha512": Mechanism.SHA512_HMAC,
+}
+_LOST: Final = (pkcs11.DeviceRemoved, pkcs11.DeviceError, pkcs11.SessionHandleInvalid, pkcs11.TokenNotPresent)
+
+
+class TokenKey:
+    """One key of a token. Its repr shows its id, which is of no use without the token's PIN."""
+
+    def __init__(self, key_type: str, token: Token, identity: bytes, key: Any, public_key: bytes) -> None:
+        self._key_type = key_type
+        self._token = token
+        self._identity = identity
+        self._public_key = public_key
+        self._key: Any = key
+
+    @classmethod
+    def found(
+        cls, key_type: str, token: Token, identity: bytes, read: Callable[[str, bytes], bytes]
+    ) -> TokenKey:
+        """The key of this id; ``read`` gives a public key our own form. Raises `UnavailableError`."""
+        with token.session() as session:
+            try:
+                if key_type in SYMMETRIC:
+                    key = session.get_key(object_class=ObjectClass.SECRET_KEY, id=identity)
+                    return cls(key_type, token, identity, key, b"")
+                key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, id=identity)
+                public = session.get_key(object_class=ObjectClass.PUBLIC_KEY, id=identity)
+            except pkcs11.NoSuchKey:
+                raise UnavailableError(f"key {identity.hex()}", f"{NAME} does not have it") from None
+            return cls(key_type, token, identity, key, read(key_type, _written(key_type, public)))
+
+    def __repr__(self) -> str:
+        return f"TokenKey({self._key_type}, {self._identity.hex()})"
+
+    @property
+    def public_key(self) -> bytes:
+        """In our own form; nothing for secret keys."""
+        return self._public_key
+
+    def sign(self, message: bytes, algorithm: str) -> bytes:
+        """As `SigningKey.sign`; BIP340 is not among what tokens do."""
+        check_algorithm(self._key_type, algorithm)
+        check_message(algorithm, message)
+        if self._key_type in RSA_BITS:
+            return self._sign_rsa(message, algorithm)
+        if self._key_type == "ed25519":
+            return self._signed(message, Mechanism.EDDSA)
+        return self._sign_ecdsa(message, algorithm)
+
+    def encrypt(self, plaintext: bytes, algorithm: str, associated_data: bytes, nonce: bytes) -> bytes:
+        """AES-GCM with the nonce in front."""
+        self._check_aes(algorithm)
+        if len(nonce) != NONCE_BYTES:
+            raise InvalidInputError("nonce", f"it has {NONCE_BYTES} bytes, not {len(nonce)}")
+        parameters = GCMParams(nonce, associated_data, TAG_BITS)
+        with self._token.session():
+            sealed = self._loaded().encrypt(
+                plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameters
+            )
+        return nonce + bytes(sealed)
+
+    def decrypt(self, ciphertext: bytes, algorithm: str, associated_data: bytes) -> bytes:
+        """The plaintext, or `InvalidCiphertextError`."""
+        self._check_aes(algorithm)
+        if len(ciphertext) < NONCE_BYTES + TAG_BITS // 8:
+            raise InvalidCiphertextError(algorithm)
+        parameters = GCMParams(ciphertext[:NONCE_BYTES], associated_data, TAG_BITS)
+        sealed = ciphertext[NONCE_BYTES:]
+        with self._token.session():
+            key = self._loaded()
+            try:
+                return bytes(key.decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=parameters))
+            except _LOST:
+                raise
+            except (pkcs11.PKCS11Error, ValueError):  # each token has an error of its own for a wrong tag
+                raise InvalidCiphertextError(algorithm) from None
+
+    def mac(self, message: bytes, algorithm: str) -> bytes:
+        """The whole code."""
+        self._check_mac(algorithm, "mac")
+        return self._signed(message, _MACS[algorithm])
+
+    def verify_mac(self, message: bytes, mac: bytes, algorithm: str) -> None:
+        """Return if the code holds, as the token compares it; raise `InvalidSignatureError`."""
+        self._check_mac(algorithm, "verify-mac")
+        size = int(algorithm[-3:]) // 8
+        if len(mac) != size:
+            raise InvalidInputError("mac", f"{algorithm} gives {size} bytes, not {len(mac)}")
+        with self._token.session():
+            holds = self._loaded().verify(message, mac, mechanism=_MACS[algorithm])
+        if not holds:
+            raise InvalidSignatureError(algorithm)
+
+    def wipe(self) -> None:
+        """Let go of the key; it stays in the token."""
+        self._key = None
+
+    def _loaded(self) -> Any:
+        if self._key is None:
+            raise InvalidInputError("key", "it was wiped")
+        return self._key
+
+    def _check_mac(self, algorithm: str, operation: str) -> None:
+        check_algorithm(self._key_type, algorithm, operation)
+        if algorithm != self._key_type:  # a token's key is of one hash
+            raise _unserved(algorithm)
+
+    def _check_aes(self, algorithm: str) -> None:
+        if self._key_type in RSA_BITS:
+            raise NotSupportedError(f"{algorithm} in a token", "keep RSA keys that decrypt without one")
+        check_algorithm(self._key_type, algorithm, "encrypt")
+
+    def _signed(self, message: bytes, mechanism: Mechanism, parameters: object = None) -> bytes:
+        check_mechanisms(self._token, "this algorithm", mechanism)
+        with self._token.session():
+            return bytes(self._loaded().sign(message, mechanism=mechanism, mechanism_param=parameters))
+
+    def _sign_rsa(self, message: bytes, algorithm: str) -> bytes:
+        form, _, digest = algorithm.removeprefix("rsa-").partition("-")
+        if digest not in _HASHED:
+            raise _unserved(algorithm)
+        pkcs1, pss, hashed, mgf = _HASHED[digest]
+        if form == "pkcs1":
+            return self._signed(message, pkcs1)
+        return self._signed(message, pss, (hashed, mgf, int(digest[3:]) // 8))
+
+    def _sign_ecdsa(self, message: bytes, algorithm: str) -> bytes:
+        if algorithm in ("schnorr-bip340", "ecdsa-secp256k1-recoverable"):
+            raise NotSupportedError(f"{algorithm} in a token", "keep keys for Bitcoin without one")
+        named = algorithm.removesuffix("-p1363").split("-", 2)[2:]
+        digest = hashlib.new(named[0].replace("-", "_"), message).digest() if named else message
+        signature = self._signed(digest, Mechanism.ECDSA)
+        size = len(signature) // 2
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        if self._key_type == "secp256k1" and s > ORDER // 2:
+            s = ORDER - s  # BIP146
+        if algorithm.endswith("-p1363"):
+            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+        return encode_dss_signature(r, s)
+
+
+def _unserved(algorithm: str) -> NotSupportedError:
+    return NotSupportedError(f"{algorithm} in a token", "choose SHA-2 over the message itself")
+
+
+def _written(key_type: str, public: Any) -> bytes:
+    """A token's public key as others write it: SubjectPublicKeyInfo of RSA, else the curve's point."""
+    if key_type in CURVES:
+        point = bytes(public[Attribute.EC_POINT])
+        for header in (2, 3):  # of an OCTET STRING, which some tokens leave out
+            if octet_string(point[header:]) == point:
+                return point[header:]
+        return point
+    modulus, exponent = public[Attribute.MODULUS], public[Attribute.PUBLIC_EXPONENT]
+    numbers = rsa.RSAPublicNumbers(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big"))
+    return numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
