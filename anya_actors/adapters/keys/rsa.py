@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 from cryptography.hazmat.primitives.serialization import (
@@ -40,7 +40,7 @@ class RsaKey:
         try:
             with private_key.revealed() as encoded:
                 key = load_der_private_key(encoded, password=None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise InvalidInputError("private_key", "it is not PKCS#8 of an RSA key") from None
         if not isinstance(key, rsa.RSAPrivateKey):
             raise InvalidInputError("private_key", "it is not an RSA key")
@@ -123,7 +123,7 @@ def encrypt(
 def _public(key_type: str, public_key: bytes) -> rsa.RSAPublicKey:
     try:
         key = load_der_public_key(public_key)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidInputError("public_key", "it is not a SubjectPublicKeyInfo") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_BITS[key_type]:
         raise InvalidInputError("public_key", f"it is not a key of type {key_type}")

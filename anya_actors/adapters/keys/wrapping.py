@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import (
@@ -49,7 +50,7 @@ def wrap_to(recipient_pem: bytes, plaintext: Secret, randomness: Randomness, dig
     """A fresh AES-256 key under OAEP, and ``plaintext`` under that key."""
     try:
         recipient = load_pem_public_key(recipient_pem)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidInputError("recipient", "it is not a public key in PEM") from None
     if not isinstance(recipient, rsa.RSAPublicKey) or recipient.key_size < MINIMUM_BITS:
         raise InvalidInputError("recipient", f"it is not an RSA key of {MINIMUM_BITS} bits or more")

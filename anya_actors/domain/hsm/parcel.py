@@ -9,6 +9,7 @@ import msgspec
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.secret import Secret, SecretCopyError, erase
+from anya_actors.domain.machine import InvalidInputError
 
 
 class ParcelKey(msgspec.Struct, frozen=True):
@@ -58,7 +59,10 @@ def pack_parcel(parcel: KeyParcel) -> Secret:
 
 
 def unpack_parcel(data: Secret) -> KeyParcel:
-    """Read a parcel that came out of its box."""
+    """Read a parcel that came out of its box; raise `InvalidInputError`, showing none of it."""
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(KeyParcel)
-    parcel: KeyParcel = decoder.decode(data.buffer)
+    try:
+        parcel: KeyParcel = decoder.decode(data.buffer)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise InvalidInputError("box", "what it holds is no parcel of keys") from None
     return parcel

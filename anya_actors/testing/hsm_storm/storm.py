@@ -173,8 +173,7 @@ class Worker:
         known = self._chance.choice(self._keys())
         message = self._chance.randbytes(32)
         if known.key_type in SIGNATURES:
-            algorithm = self._chance.choice(SIGNATURES[known.key_type])
-            return SignRequest(known.name, message, algorithm, version=self._chance.choice([0, 0, 1]))
+            return SignRequest(known.name, message, self._chance.choice(SIGNATURES[known.key_type]))
         if known.key_type == "hmac-sha256":
             return MacRequest(known.name, message, known.key_type)
         if known.sealed and self._chance.random() < 0.4:
