@@ -96,8 +96,8 @@ class Worker:
                 self._lost, self._session = self._session or self._lost, None
 
     async def make_key(self) -> None:
-        """One more key of any kind, until there are a dozen."""
-        if len(self._keys()) < 12:
+        """One more key of any kind, until the owner has two dozen."""
+        if sum(known.owner == self._owner for known in self._record.keys.values()) < 24:
             await self.create(*self._chance.choice(KINDS))
 
     async def create(self, key_type: str, policy: KeyPolicy) -> None:
