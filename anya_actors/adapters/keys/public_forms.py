@@ -105,7 +105,8 @@ def _jwk(key_type: str, key: Any) -> dict[str, str]:
         x, y = numbers.x.to_bytes(size, "big"), numbers.y.to_bytes(size, "big")
         return {"kty": "EC", "crv": _JWK_CURVES[key_type], "x": _text(x), "y": _text(y)}
     size = RSA_BITS[key_type] // 8
-    return {"kty": "RSA", "n": _text(numbers.n.to_bytes(size, "big")), "e": _text(b"\x01\x00\x01")}
+    exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
+    return {"kty": "RSA", "n": _text(numbers.n.to_bytes(size, "big")), "e": _text(exponent)}
 
 
 def _from_jwk(key_type: str, data: bytes) -> bytes:
