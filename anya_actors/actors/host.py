@@ -92,6 +92,7 @@ class ActorHost:
         found: Any = getattr(actor, method, None)
         if not getattr(found, "served", False):
             raise UnknownMethodError(actor.name, method)
+        await actor.wait_activated()
         return packed(await found(*args, **keywords))
 
     def _actor(self) -> DurableActor[Any]:

@@ -112,6 +112,8 @@ class DurableActor(Generic[SV]):
         self._last_call_s = time.monotonic()
         self._stepping = asyncio.Lock()
         self._prepared = prepared
+        self._tried = asyncio.Event()
+        self._failure: AnyaError | None = None
         self._draining = False
 
     @property
@@ -130,8 +132,20 @@ class DurableActor(Generic[SV]):
         """Take the store, resume, serve; return the epoch. Repeating it is no error."""
         async with self._stepping:
             if self._service is None:
-                await self._guarded("activate", self._activate)
+                try:
+                    await self._guarded("activate", self._activate)
+                except AnyaError as error:
+                    self._failure = error
+                    raise
+                finally:
+                    self._tried.set()
             return self._epoch
+
+    async def wait_activated(self) -> None:
+        """Return once it was activated; raise what kept it from that."""
+        await self._tried.wait()
+        if self._service is None and self._failure is not None:
+            raise self._failure
 
     @property
     def epoch(self) -> int | None:

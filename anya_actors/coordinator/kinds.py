@@ -22,7 +22,7 @@ class Kind:
     the actor's own process. A virtual actor with ``restart`` temporary is not started again when it
     dies, but when it is called again. A ``pinned`` kind keeps files of its own beside the store, so
     it runs on the coordinator's node alone. For the next actors of the kind ``warm`` processes wait in
-    which ``builder`` has prepared already.
+    which ``builder`` has prepared already, and callers are connected to them while they activate.
     """
 
     name: str
@@ -61,6 +61,11 @@ class Kinds:
         if KEY.fullmatch(key) is None:
             return None
         return self._kinds.get(name)
+
+    def is_warm(self, actor: str) -> bool:
+        """Whether processes wait for actors of its kind."""
+        kind = self.kind_of(actor)
+        return kind is not None and kind.warm > 0
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds.values())

@@ -43,6 +43,7 @@ LONGEST_LOCATE_S = 60.0
 RETRY_START_S = 5.0
 STANDBY_AFTER_S = 2.0
 FORGET_EVERY_S = 600.0
+FLOCK_S = 0.1
 
 
 def nothing() -> None:
@@ -118,10 +119,9 @@ class Coordinator:
         await asyncio.shield(self._boot)
 
     async def locate(self, actor: str, timeout_s: float) -> Any:
-        """The handle of the serving process of ``actor``; see `Supervisor.locate`."""
+        """The handle of the process of ``actor``; see `Supervisor.locate`."""
         await self.ready()
-        active = await self._supervisor.locate(actor, min(timeout_s, LONGEST_LOCATE_S))
-        return active.process.handle
+        return (await self._supervisor.locate(actor, min(timeout_s, LONGEST_LOCATE_S))).handle
 
     async def passivate(self, actor: str) -> None:
         """Stop a virtual actor gracefully; the next call to it brings it back."""
@@ -139,7 +139,7 @@ class Coordinator:
             name="anya_actors",
             platform_version=__version__,
             phase=tree.phase.value,
-            version=supervisor.version,
+            version=supervisor.changes.version,
             coordinator_pid=os.getpid(),
             coordinator_epoch=self._journal_store.epoch,
             started_unix_ms=self._started_unix_ms,
@@ -155,7 +155,9 @@ class Coordinator:
         """`system` as soon as it differs from ``version`` of this ``epoch``, or after ``wait_s``."""
         await self.ready()
         if epoch == self._journal_store.epoch:
-            await self._supervisor.wait_change(version, min(wait_s, LONGEST_LOCATE_S))
+            await self._supervisor.changes.wait(version, min(wait_s, LONGEST_LOCATE_S))
+            # Changes come in flocks, and whoever is told is not to compete with what is being started.
+            await self._clock.sleep(FLOCK_S)
         return await self.system()
 
     async def failures(self) -> dict[str, AnyaError]:

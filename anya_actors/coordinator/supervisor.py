@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from anya_actors.coordinator.changes import Changes
 from anya_actors.coordinator.health import Active, HealthPolicy, HealthWatch
 from anya_actors.coordinator.journal import Journal
 from anya_actors.coordinator.kinds import Kinds
@@ -80,11 +81,12 @@ class Supervisor:
             standby_delay_s,
         )
         self._ending: dict[str, asyncio.Task[None]] = {}
-        self._waiting: dict[str, asyncio.Future[Active]] = {}
+        self._waiting: dict[str, asyncio.Future[Process]] = {}
+        self._coming: dict[str, Process] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Condition()
-        self.version = 0
+        self.changes = Changes()
+        """Of the tree."""
         self.failures: dict[str, AnyaError] = {}
         """Why each child that does not serve now could not be started the last time."""
 
@@ -107,8 +109,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop every child, youngest first, and return when all are gone."""
         self._apply(ShutdownRequested())
-        async with self._changed:
-            await self._changed.wait_for(self._is_down)
+        await self.changes.wait_for(self._is_down)
         await self._standbys.close()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
@@ -129,25 +130,17 @@ class Supervisor:
         """The actors that have a standby process ready."""
         return self._standbys.ready()
 
-    async def wait_change(self, version: int, timeout_s: float) -> int:
-        """Return the tree's version as soon as it is not ``version``, or after the time-out."""
-        async with self._changed:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait_for(lambda: self.version != version)
-            except TimeoutError:
-                pass
-        return self.version
-
-    async def locate(self, actor: str, timeout_s: float) -> Active:
+    async def locate(self, actor: str, timeout_s: float) -> Process:
         """The actor's serving process; the first call to a virtual actor starts it.
 
-        Raises `UnknownActorError`, `OverloadedError` (too many of its kind), `StartFailedError`,
+        That of a warm kind is given before it serves; it keeps its calls until then. Raises
+        `UnknownActorError`, `OverloadedError` (too many of its kind), `StartFailedError`,
         or `UnavailableError` when it is not there in time.
         """
-        found = self._active.get(actor)
-        if found is not None:
-            return found
+        if actor in self._active:
+            return self._active[actor].process
+        if actor in self._coming:
+            return self._coming[actor]
         if self._tree.phase not in (Phase.IDLE, Phase.RUNNING):
             raise UnavailableError(actor, f"the platform is {self._tree.phase.value}")
         if actor not in self._tree.children:
@@ -220,15 +213,7 @@ class Supervisor:
                 self._spawn(self._stop_child(command.name))
             elif isinstance(command, GiveUp):
                 self._announce(SupervisorGaveUp(command.supervisor))
-        self._tell_change()
-
-    def _tell_change(self) -> None:
-        self.version += 1
-        self._spawn(self._notify())
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        self.changes.tell()
 
     def _is_down(self) -> bool:
         # Not only condemned: nothing of ours may still run.
@@ -246,7 +231,7 @@ class Supervisor:
             async with asyncio.timeout(self._spec(name).start_timeout_s):
                 await self._ended(name)
                 process = await self._take_standby(name) or await self._launch(name)
-                identity = await process.activate()
+                identity = await self._activated(name, process)
         except BaseException as error:
             if process is not None:
                 await end(process)
@@ -262,6 +247,16 @@ class Supervisor:
         self._apply(ChildStarted(name, self._clock.monotonic_s()))
         if self._spec(name).critical:
             self._standbys.keep(name)
+
+    async def _activated(self, name: str, process: Process) -> Identity:
+        if not self._kinds.is_warm(name):
+            return await process.activate()
+        self._coming[name] = process
+        self._answer(name, process)
+        try:
+            return await process.activate()
+        finally:
+            del self._coming[name]
 
     def _start_failed(self, name: str, error: Exception) -> None:
         typed = error if isinstance(error, AnyaError) else StartFailedError(name, reason(error))
@@ -287,9 +282,12 @@ class Supervisor:
         self._spawn(self._watch_death(name, active))
         restarts = self._tree.child(name).restarts
         self._announce(ActorStarted(name, identity.epoch, identity.pid, restarts))
+        self._answer(name, process)
+
+    def _answer(self, name: str, process: Process) -> None:
         future = self._waiting.pop(name, None)
         if future is not None and not future.done():
-            future.set_result(active)
+            future.set_result(process)
 
     async def _stop_child(self, name: str) -> None:
         starting = self._starting.pop(name, None)
@@ -391,7 +389,7 @@ class Supervisor:
             _log.error("supervision task failed", trace="".join(traceback.format_exception(error)))
 
 
-def _retrieve(future: asyncio.Future[Active]) -> None:
+def _retrieve(future: asyncio.Future[Process]) -> None:
     # Nobody may be waiting any more: mark the exception as seen.
     if not future.cancelled():
         future.exception()

@@ -29,6 +29,7 @@ from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.settings import HsmSettings
+from anya_actors.services.hsm.starts import ProcessStarts
 
 REFRESH_TIMEOUT_S: Final = 2.0
 
@@ -56,6 +57,7 @@ class SessionDesk:
         self._settings = settings
         self._used_s: dict[str, float] = {}
         self._endings = endings
+        self._starting = ProcessStarts(actors)
 
     async def open(self, owner: str, keys: tuple[str, ...], message_id: str) -> SessionView:
         """Open a session once per message id."""
@@ -67,7 +69,11 @@ class SessionDesk:
                 await self._check_opening(owner, keys)
                 await self.close_expired()
                 event = self._opening(owner, keys)
-                view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
+                view = await self._records.engine.handle(
+                    SESSIONS, event, message_id=message_id, request=request
+                )
+                self._starting.begin(event.session.actor)
+                await self._records.audited(SESSIONS)
                 self._touch(event.session.session_id)
         return _session_view(view)
 

@@ -234,7 +234,7 @@ class SupervisedActors:
 
         async def locate(process: Process) -> str:
             supervisor: Supervisor = process.served["supervisor"]
-            return (await supervisor.locate(actor, 2.0)).process.label
+            return (await supervisor.locate(actor, 2.0)).label
 
         async def serve(process: Process) -> Any:
             served = process.served

@@ -99,6 +99,29 @@ async def test_what_was_prepared_before_it_had_a_name_is_not_prepared_again(buil
     assert builder.story == ["build", "resume"]
 
 
+async def test_whoever_waits_for_an_activation_goes_on_when_it_is_over(builder: Builder) -> None:
+    made = TillActor("till/main", builder, connect)
+    waiting = asyncio.create_task(made.wait_activated())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await made.activate()
+    await waiting
+    assert await made.work() == "done"
+
+
+async def test_whoever_waits_for_an_activation_is_told_why_it_failed_until_one_succeeds(
+    builder: Builder,
+) -> None:
+    builder.failures = [InvalidInputError("store", "it is taken")]
+    made = TillActor("till/main", builder, connect)
+    with pytest.raises(InvalidInputError):
+        await made.activate()
+    with pytest.raises(InvalidInputError, match="it is taken"):
+        await made.wait_activated()
+    await made.activate()
+    await made.wait_activated()
+
+
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit codes of this process, had it been allowed to go; no time need pass for it."""

@@ -47,7 +47,7 @@ def kind(name: str, *, most_active: int = 3, idle_timeout_s: float = 60.0, criti
     return Kind(
         name, DurableActor, NoBuilder(), supervisor="virtual", most_active=most_active,
         idle_timeout_s=idle_timeout_s, critical=critical, start_timeout_s=60.0,
-        restart=Restart.TEMPORARY if name == "t" else Restart.PERMANENT,
+        restart=Restart.TEMPORARY if name == "t" else Restart.PERMANENT, warm=int(name == "p"),
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ class Platform:
         self.processes = MemoryProcesses()
         self.clock = ManualClock()
         self.told: list[SystemEvent] = []
-        self.kinds = Kinds({name: kind(name) for name in ("v", "w", "s", "t")})
+        self.kinds = Kinds({name: kind(name) for name in ("v", "w", "s", "t", "p")})
         self.supervisor: Supervisor
         self.store: StateStore
 
@@ -106,7 +106,7 @@ class Platform:
         await quiet()
 
     async def locate(self, actor: str, timeout_s: float = 5.0) -> Any:
-        return (await self.supervisor.locate(actor, timeout_s)).process
+        return await self.supervisor.locate(actor, timeout_s)
 
     def labels(self) -> list[str]:
         """The labels of all living processes, sorted."""

@@ -203,7 +203,8 @@ async def test_a_start_that_hangs_is_given_up_after_its_time(step: str) -> None:
     hold = platform.processes.hold("w/a", step)
     await platform.boot()
     while ActorFailed("w/a", "TimeoutError") not in platform.told:
-        await platform.supervisor.wait_change(platform.supervisor.version, 1.0)
+        changes = platform.supervisor.changes
+        await changes.wait(changes.version, 1.0)
     platform.processes.let_go("w/a", step)
     assert hold.reached.is_set()
     await quiet()
