@@ -1,4 +1,4 @@
-"""``anya hsm``: the audit trail of a running platform's HSM, and shares of its passphrase."""
+"""``anya hsm``: keys, operations and the audit trail of a running platform's HSM; its passphrase's shares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from anya_actors.cli import hsm_keys, hsm_operations, hsm_sessions
 from anya_actors.cli.hsm_metrics import metrics
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
@@ -17,6 +18,11 @@ app = typer.Typer(help="The HSM.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
 app.command()(metrics)
+app.command("keys")(hsm_keys.list_keys)
+app.command("wrapping-key")(hsm_keys.wrapping_key)
+app.add_typer(hsm_keys.app, name="key")
+app.add_typer(hsm_sessions.app, name="session")
+app.add_typer(hsm_operations.app)
 
 Since = Annotated[
     Path | None,

@@ -165,7 +165,25 @@ def usual_operations(key_type: str) -> tuple[str, ...]:
     return ("decrypt", "encrypt") if key_type in CIPHER_ALGORITHMS else ("derive",)
 
 
+_USUAL: Final = (
+    "ecdsa-secp256k1-sha256",
+    "ecdsa-p256-sha256",
+    "ecdsa-p384-sha384",
+    "ecdsa-p521-sha512",
+    "rsa-pss-sha256",
+    "rsa-oaep-sha256",
+)
 _SALTED: Final = re.compile(r"(rsa-pss-sha(?:3-)?[0-9]+)-salt(?:0|[1-9][0-9]{0,2})(-digest)?\Z")
+
+
+def usual_algorithm(key_type: str, operation: str) -> str:
+    """What a key of this type does where nobody says how; raise `InvalidInputError` if one must."""
+    served = ALGORITHMS_OF[operation].get(key_type, frozenset())
+    for algorithm in (key_type, *_USUAL):
+        if algorithm in served:
+            return algorithm
+    check_algorithm(key_type, "", operation)
+    raise AssertionError("no algorithm is named so")
 
 
 def check_key_type(key_type: str) -> None:

@@ -25,6 +25,7 @@ from anya_actors.serve.schemas.security_keys import (
     MoreKeys,
     Operation,
     Operations,
+    RandomBytes,
     policy_of,
 )
 from anya_actors.serve.shapes import shows, shows_plain
@@ -81,6 +82,13 @@ async def wrapping_key(caller: Writer) -> Response:
     """The RSA-4096 key that imports are wrapped to; it stays the same."""
     key: bytes = await caller.read(HSM, "wrapping_key")
     return caller.answer({"public_key_pem": key.decode()})
+
+
+@router.post("/random", responses=shows_plain("The bytes.", _object("data_hex")))
+async def random(caller: User, body: RandomBytes) -> Response:
+    """Unpredictable bytes; no key has part in them."""
+    drawn: bytes = await caller.read(HSM, "random_bytes", caller.subject, body.length)
+    return caller.answer({"data_hex": drawn.hex()}, 200, **{"Cache-Control": "no-store"})
 
 
 @router.post("/keys/import", status_code=201, responses=shows(KeyView, "The key.", 201))

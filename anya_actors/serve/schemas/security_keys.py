@@ -109,6 +109,12 @@ class KeyApproval(Body):
     operation: Literal["destroy", "delete", "export", "rotate", "configure"]
 
 
+class RandomBytes(Body):
+    """How many bytes."""
+
+    length: int = Field(32, ge=1, le=65_536)
+
+
 class MoreKeys(Body):
     """Keys that an open session is to hold too."""
 

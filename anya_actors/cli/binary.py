@@ -1,0 +1,54 @@
+"""How commands read and write what is not text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Message = Annotated[
+    str | None, typer.Argument(metavar="[MESSAGE]", help="Text; - or nothing reads standard input.")
+]
+File = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read this file.")]
+Hex = Annotated[bool, typer.Option("--hex", help="The message is written in hex: a digest, say.")]
+Base64 = Annotated[bool, typer.Option("--base64", help="Binary in base64 instead of hex, in and out.")]
+
+
+def bytes_of(text: str | None, file: Path | None, *, as_hex: bool = False) -> bytes:
+    """The bytes of a text, a file or standard input; a file named ``-`` is standard input too."""
+    if file is not None and str(file) != "-":
+        data = bytes_in(file)
+    elif text is None or text == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        data = text.encode()
+    return from_written(data.decode("ascii", "replace"), base64=False) if as_hex else data
+
+
+def bytes_in(file: Path) -> bytes:
+    """What the file holds. An error does not repeat its name: it may be a secret that was no name."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"the file cannot be read: {error.strerror}") from None
+
+
+def from_written(text: str, *, base64: bool) -> bytes:
+    """What hex or base64 stands for."""
+    from base64 import b64decode
+
+    try:
+        return b64decode(text.strip(), validate=True) if base64 else bytes.fromhex(text)
+    except ValueError:
+        raise typer.BadParameter(f"that is not {'base64' if base64 else 'hex'}") from None
+
+
+def written(name: str, in_hex: str, *, base64: bool) -> dict[str, str]:
+    """A record of one binary field, in hex as the API gave it, or in base64."""
+    from base64 import b64encode
+
+    if base64:
+        return {f"{name}_base64": b64encode(bytes.fromhex(in_hex)).decode()}
+    return {f"{name}_hex": in_hex}
