@@ -44,6 +44,7 @@ class HsmBuilder:
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
         from anya_actors.adapters.files.append_log import FileAppendLog
         from anya_actors.adapters.files.disk import SystemDisk
+        from anya_actors.adapters.linux.audit_line import UnixAuditLine
         from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
         from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
         from anya_actors.adapters.sealing.argon2 import Argon2Kdf
@@ -66,6 +67,7 @@ class HsmBuilder:
             randomness=randomness,
             bus=ActorsEventBus(actors),
             actors=actors,
+            line=UnixAuditLine(),
             settings=_hsm_settings(self.settings),
         )
         return service, store.epoch
@@ -95,6 +97,7 @@ class HsmSessionBuilder:
             await connect().call("hsm/main", "transport_key", timeout_s=_REACH_S)
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
+        from anya_actors.adapters.linux.audit_line import DirectAudit
         from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
         from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
         from anya_actors.services.hsm_session import HsmSessionService
@@ -102,7 +105,7 @@ class HsmSessionBuilder:
         randomness = SystemRandomness()
         service = HsmSessionService(
             session_id=name.partition("/")[2],
-            actors=actors,
+            actors=DirectAudit(actors),
             algorithms=_key_algorithms(self.settings, randomness, writing=False),
             boxes=NaclSealedBoxes(),
             guard=LinuxProcessGuard(),

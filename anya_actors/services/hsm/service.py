@@ -25,6 +25,7 @@ from anya_actors.domain.hsm.views import (
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
+from anya_actors.ports.audit_line import AuditLine
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
 from anya_actors.ports.key_algorithms import KeyAlgorithms
@@ -83,6 +84,7 @@ class HsmService(KeyCalls, AccessCalls):
         randomness: Randomness,
         bus: EventBus | None = None,
         actors: Actors | None = None,
+        line: AuditLine | None = None,
         settings: HsmSettings | None = None,
     ) -> None:
         self._settings = settings or HsmSettings()
@@ -93,6 +95,8 @@ class HsmService(KeyCalls, AccessCalls):
         self._algorithms = algorithms
         self._guard = guard
         self._actors = actors
+        self._line = line
+        self._line_address = ""
         self._endings = ProcessEndings(actors, clock)
         self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
         self._trail = AuditTrail(audit_log, clock, algorithms)
@@ -137,6 +141,8 @@ class HsmService(KeyCalls, AccessCalls):
         self._session_desk = desk
         self._rotating = Rotations(ring, self._records.clock, self._rotate_by_policy)
         self._rotating.start()
+        if self._line is not None:
+            self._line_address = await self._line.open(self.append_audit)
 
     async def check_health(self) -> None:
         """Return if healthy; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
@@ -148,6 +154,8 @@ class HsmService(KeyCalls, AccessCalls):
 
     async def close(self) -> None:
         """Sign for the audit trail, forget the keys, release store and log."""
+        if self._line is not None:
+            self._line.close()
         try:
             await self._checkpoints.close()
         finally:
@@ -208,6 +216,10 @@ class HsmService(KeyCalls, AccessCalls):
         session may not act; then it must not answer.
         """
         await self._desk.append(session_id, tuple(records), seconds, message_id)
+
+    async def audit_line(self) -> str:
+        """Where sessions on this machine find the short way to `append_audit`; empty if nowhere."""
+        return self._line_address
 
     async def random_bytes(self, owner: str, length: int) -> bytes:
         """Unpredictable bytes, at most 64 KiB, that no session is needed for."""
