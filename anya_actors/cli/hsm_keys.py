@@ -28,7 +28,8 @@ Policy = Annotated[
         metavar="NAME=VALUE",
         help="A bound, repeatable: exportable=true, expires_unix_ms=…, rate_per_s=…, encryption_limit=…, "
         "counter_nonces=true, paths=m/84h/0h/0h,…, deletion_wait_s=…, deletion_allowed=false, "
-        "guarded=rotate,…, approvers=alice,…, approvals_needed=…",
+        "guarded=rotate,…, approvers=alice,…, approvals_needed=…, auto_rotate_s=…, "
+        "derived=true, convergent=true",
     ),
 ]
 _LISTS: Final = ("paths", "guarded", "approvers")
@@ -72,7 +73,7 @@ def _facts(
 
 def list_keys(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
     """Every key, public parts only."""
-    columns = ("name", "key_type", "version", "state", "owner", "operations", "created_unix_ms")
+    columns = ("name", "key_type", "version", "state", "owner", "operations")
     Remote(data_dir, config, json).show_items(f"{BASE}/keys", columns)
 
 

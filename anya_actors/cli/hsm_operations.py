@@ -22,6 +22,7 @@ Version = Annotated[int, typer.Option("--version", min=0, help="Of the key; 0 is
 Associated = Annotated[
     str, typer.Option("--associated-data", metavar="TEXT", help="Authenticated and not hidden.")
 ]
+Context = Annotated[str, typer.Option("--context", metavar="TEXT", help="Names the key, of a derived one.")]
 
 
 def _perform(remote: Remote, operation: str, key: str, algorithm: str, **fields: Any) -> Any:
@@ -41,6 +42,10 @@ def _perform(remote: Remote, operation: str, key: str, algorithm: str, **fields:
     return found | {"key": key, "algorithm": algorithm}
 
 
+def _context(text: str) -> dict[str, Any]:
+    return {"context_hex": text.encode().hex()}
+
+
 def _show(remote: Remote, name: str, found: Any, *, base64: bool) -> None:
     remote.show_record(written(name, found.pop("data_hex"), base64=base64) | found)
 
@@ -52,6 +57,7 @@ def sign(
     algorithm: Algorithm = "",
     path: KeyPath = "",
     version: Version = 0,
+    context: Context = "",
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
@@ -62,7 +68,9 @@ def sign(
     """Sign a message; ecdsa-secp256k1, schnorr-bip340 and their like sign a 32-byte digest."""
     remote = Remote(data_dir, config, json)
     data = bytes_of(message, file, as_hex=as_hex).hex()
-    found = _perform(remote, "sign", key, algorithm, data_hex=data, path=path, version=version)
+    found = _perform(
+        remote, "sign", key, algorithm, data_hex=data, path=path, version=version, **_context(context)
+    )
     _show(remote, "signature", found, base64=base64)
 
 
@@ -74,6 +82,7 @@ def verify(
     algorithm: Algorithm = "",
     path: KeyPath = "",
     version: Version = 0,
+    context: Context = "",
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
@@ -86,7 +95,7 @@ def verify(
     proof = from_written(signature, base64=base64).hex()
     data = bytes_of(message, file, as_hex=as_hex).hex()
     fields = {"data_hex": data, "signature_hex": proof, "path": path, "version": version}
-    found = _perform(remote, "verify", key, algorithm, **fields)
+    found = _perform(remote, "verify", key, algorithm, **fields, **_context(context))
     del found["data_hex"]
     remote.show_record({"valid": True} | found)
 
@@ -98,6 +107,7 @@ def encrypt(
     algorithm: Algorithm = "",
     associated_data: Associated = "",
     version: Version = 0,
+    context: Context = "",
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
@@ -108,7 +118,7 @@ def encrypt(
     """Encrypt; keep the version that is printed, which opens it."""
     remote = Remote(data_dir, config, json)
     data = bytes_of(message, file, as_hex=as_hex).hex()
-    fields = {"associated_data_hex": associated_data.encode().hex(), "version": version}
+    fields = {"associated_data_hex": associated_data.encode().hex(), "version": version} | _context(context)
     found = _perform(remote, "encrypt", key, algorithm, data_hex=data, **fields)
     _show(remote, "ciphertext", found, base64=base64)
 
@@ -122,6 +132,7 @@ def decrypt(
     algorithm: Algorithm = "",
     associated_data: Associated = "",
     version: Version = 0,
+    context: Context = "",
     raw: Annotated[bool, typer.Option("--raw", help="Print the plaintext and nothing else.")] = False,
     base64: Base64 = False,
     data_dir: DataDir = None,
@@ -132,7 +143,8 @@ def decrypt(
     remote = Remote(data_dir, config, json)
     sealed, of_version = _sealed(argument_or_stdin(ciphertext), base64=base64)
     fields = {"associated_data_hex": associated_data.encode().hex(), "version": version or of_version}
-    found = _perform(remote, "decrypt", key, algorithm, data_hex=sealed.hex(), **fields)
+    facts = fields | _context(context)
+    found = _perform(remote, "decrypt", key, algorithm, data_hex=sealed.hex(), **facts)
     if raw:
         sys.stdout.buffer.write(bytes.fromhex(found["data_hex"]))
         sys.stdout.buffer.flush()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self
 
 from anya_actors.domain.hsm.errors import SessionClosedError, UnknownKeyError
 from anya_actors.domain.keys.operations import (
@@ -32,14 +30,7 @@ from anya_actors.domain.keys.operations import (
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.actors import CallTimeoutError
 from anya_actors.services.hsm_client import SessionClient
-
-MAX_CALL: Final = 1024
-"""As many operations as a session takes in one call."""
-MAX_CALL_BYTES: Final = 4 * 1024 * 1024
-IN_FLIGHT: Final = 3
-"""Calls of one batch that are on their way at once: the session has the next when it has done one."""
-
-T = TypeVar("T")
+from anya_actors.services.pipelining import pipelined
 
 
 class KeySession:
@@ -50,9 +41,9 @@ class KeySession:
     `UnknownKeyError` for a key that the session was not opened for, `OperationRefusedError` for what
     the key's policy forbids, and `InvalidInputError`, `AuditUnavailableError` or `CallTimeoutError`.
 
-    ``version`` 0 is the newest version of a key. A batch may be of any size; it goes in calls of up to
-    1024, each of which is all or none, several on their way at once. Where one fails, the batch
-    raises its error, and others may have been done.
+    ``version`` 0 is the newest version of a key; ``context`` names the key that acts, of a derived one.
+    A batch may be of any size; it goes in calls of up to 1024, each of which is all or none, several on
+    their way at once. Where one fails, the batch raises its error, and others may have been done.
     """
 
     def __init__(self, client: SessionClient, keys: Sequence[str]) -> None:
@@ -98,20 +89,29 @@ class KeySession:
         taproot_merkle_root: bytes | None = None,
         tweak: bytes | None = None,
         version: int = 0,
+        context: bytes = b"",
     ) -> bytes:
         """A signature of a message, or of a 32-byte digest where ``algorithm`` signs one.
 
         See `SignRequest` for ``path`` (bip32), ``taproot_merkle_root`` (BIP341) and ``tweak`` (BIP352).
         """
-        request = SignRequest(key, message, algorithm, path, taproot_merkle_root, version, tweak)
+        request = SignRequest(key, message, algorithm, path, taproot_merkle_root, version, tweak, context)
         return (await self._one(request)).data
 
     async def sign_batch(
-        self, key: str, messages: Sequence[bytes], algorithm: str, *, path: KeyPath = (), version: int = 0
+        self,
+        key: str,
+        messages: Sequence[bytes],
+        algorithm: str,
+        *,
+        path: KeyPath = (),
+        version: int = 0,
+        context: bytes = b"",
     ) -> list[bytes]:
         """A signature of each message, in order."""
-        if path:
-            asked = [SignRequest(key, each, algorithm, path, version=version) for each in messages]
+        if path or context:
+            facts = (algorithm, path, None, version, None, context)
+            asked = [SignRequest(key, each, *facts) for each in messages]
             return [answer.data for answer in await self.perform(asked)]
         return await self._batch("sign_batch", key, messages, algorithm, version)
 
@@ -124,9 +124,10 @@ class KeySession:
         *,
         path: KeyPath = (),
         version: int = 0,
+        context: bytes = b"",
     ) -> None:
         """Return if the signature is one of the message by the key; raise `InvalidSignatureError`."""
-        await self._one(VerifyRequest(key, message, signature, algorithm, path, version))
+        await self._one(VerifyRequest(key, message, signature, algorithm, path, version, context))
 
     async def verify_batch(
         self,
@@ -146,18 +147,25 @@ class KeySession:
         if len(messages) != len(signatures):
             raise InvalidInputError("signatures", "send one for each message")
         pairs = list(zip(messages, signatures, strict=True))
-        await self._pipelined(pairs, ask, lambda pair: len(pair[0]))
+        await pipelined(pairs, ask, lambda pair: len(pair[0]))
 
     # -- encryption ---------------------------------------------------------------------------
 
     async def encrypt(
-        self, key: str, plaintext: bytes, algorithm: str, *, associated_data: bytes = b"", version: int = 0
+        self,
+        key: str,
+        plaintext: bytes,
+        algorithm: str,
+        *,
+        associated_data: bytes = b"",
+        version: int = 0,
+        context: bytes = b"",
     ) -> Answer:
         """The ciphertext, with the version of the key that opens it: keep both.
 
         Raises `KeyExhaustedError` once a version has encrypted as often as it may.
         """
-        return await self._one(EncryptRequest(key, plaintext, algorithm, associated_data, version))
+        return await self._one(EncryptRequest(key, plaintext, algorithm, associated_data, version, context))
 
     async def encrypt_batch(
         self,
@@ -167,30 +175,52 @@ class KeySession:
         *,
         associated_data: bytes = b"",
         version: int = 0,
+        context: bytes = b"",
     ) -> list[Answer]:
         """Each plaintext encrypted, in order, with the version of the key that opens it."""
+        if context:
+            facts = (algorithm, associated_data, version, context)
+            return await self.perform([EncryptRequest(key, each, *facts) for each in plaintexts])
 
         async def ask(some: Sequence[bytes]) -> list[Answer]:
             arguments = (key, tuple(some), algorithm, associated_data, version)
             used, ciphertexts = await self._ask((key,), "encrypt_batch", *arguments)
             return [Answer(each, used) for each in ciphertexts]
 
-        return await self._pipelined(plaintexts, ask, len)
+        return await pipelined(plaintexts, ask, len)
 
     async def decrypt(
-        self, key: str, sealed: Answer, algorithm: str, *, associated_data: bytes = b""
+        self,
+        key: str,
+        sealed: Answer,
+        algorithm: str,
+        *,
+        associated_data: bytes = b"",
+        context: bytes = b"",
     ) -> bytes:
         """What `encrypt` was given; a ciphertext from elsewhere is ``Answer(ciphertext, version)``.
 
         Raises `InvalidCiphertextError`, which does not tell what is wrong.
         """
-        request = DecryptRequest(key, sealed.data, algorithm, associated_data, sealed.version)
+        request = DecryptRequest(key, sealed.data, algorithm, associated_data, sealed.version, context)
         return (await self._one(request)).data
 
     async def decrypt_batch(
-        self, key: str, sealed: Sequence[Answer], algorithm: str, *, associated_data: bytes = b""
+        self,
+        key: str,
+        sealed: Sequence[Answer],
+        algorithm: str,
+        *,
+        associated_data: bytes = b"",
+        context: bytes = b"",
     ) -> list[bytes]:
         """What `encrypt_batch` was given, in order."""
+        if context:
+            asked = [
+                DecryptRequest(key, each.data, algorithm, associated_data, each.version, context)
+                for each in sealed
+            ]
+            return [answer.data for answer in await self.perform(asked)]
         found: list[bytes] = []
         for version, those in groupby(sealed, attrgetter("version")):
             data = [each.data for each in those]
@@ -198,10 +228,17 @@ class KeySession:
         return found
 
     async def rewrap(
-        self, key: str, sealed: Answer, algorithm: str, *, associated_data: bytes = b"", to_version: int = 0
+        self,
+        key: str,
+        sealed: Answer,
+        algorithm: str,
+        *,
+        associated_data: bytes = b"",
+        to_version: int = 0,
+        context: bytes = b"",
     ) -> Answer:
         """The same plaintext encrypted anew, by the newest version; nobody sees it meanwhile."""
-        facts = (associated_data, sealed.version, to_version)
+        facts = (associated_data, sealed.version, to_version, context)
         return await self._one(RewrapRequest(key, sealed.data, algorithm, *facts))
 
     # -- authentication codes and secrets -----------------------------------------------------
@@ -282,11 +319,11 @@ class KeySession:
 
     async def perform(self, requests: Sequence[Request]) -> list[Answer]:
         """Operations of any kind and any keys, in order."""
-        return await self._pipelined(requests, lambda some: self._perform("perform", some), _size)
+        return await pipelined(requests, lambda some: self._perform("perform", some), _size)
 
     async def perform_each(self, requests: Sequence[Request]) -> list[Answer | Refusal]:
         """As `perform`, but what is refused does not stop the others."""
-        return await self._pipelined(requests, lambda some: self._perform("perform_each", some), _size)
+        return await pipelined(requests, lambda some: self._perform("perform_each", some), _size)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -303,29 +340,7 @@ class KeySession:
             answer: tuple[bytes, ...] = await self._ask((key,), method, key, tuple(some), *arguments)
             return answer
 
-        return await self._pipelined(data, ask, len)
-
-    async def _pipelined(
-        self,
-        items: Sequence[T],
-        ask: Callable[[Sequence[T]], Coroutine[Any, Any, Sequence[Any]]],
-        size: Callable[[T], int],
-    ) -> list[Any]:
-        """Ask for all items, in order, in calls that are not too large, a few of them at once."""
-        found: list[Any] = []
-        waiting: deque[asyncio.Task[Sequence[Any]]] = deque()
-        try:
-            for part in _parts(items, size):
-                if len(waiting) == IN_FLIGHT:
-                    found += await waiting.popleft()
-                waiting.append(asyncio.create_task(ask(part)))
-            while waiting:
-                found += await waiting.popleft()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        return found
+        return await pipelined(data, ask, len)
 
     async def _ask(self, keys: Sequence[str], method: str, *arguments: Any) -> Any:
         self._check_open()
@@ -348,16 +363,3 @@ def _size(request: Request) -> int:
         case SignRequest() | VerifyRequest() | MacRequest() | VerifyMacRequest():
             return len(request.message)
     return 0
-
-
-def _parts(items: Sequence[T], size: Callable[[T], int]) -> Iterator[Sequence[T]]:
-    """The items in runs that one call takes."""
-    start = held = 0
-    for index, item in enumerate(items):
-        grown = size(item)
-        if index - start == MAX_CALL or (index > start and held + grown > MAX_CALL_BYTES):
-            yield items[start:index]
-            start, held = index, 0
-        held += grown
-    if items:
-        yield items[start:]

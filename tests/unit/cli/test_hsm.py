@@ -172,6 +172,18 @@ def test_a_code_is_made_and_verified_by_another_hash_than_the_usual(invoke: Invo
     assert refusal(other) == "invalid-signature"
 
 
+def test_a_derived_key_acts_by_its_context(invoke: Invoke) -> None:
+    policy = ("--policy", "derived=true")
+    invoke("key", "create", "k", *policy)
+    invoke("key", "create", "c", "--type", "aes256-gcm", *policy)
+    here = ("--context", "here")
+    proof = record(invoke("sign", "k", "message", *here))["signature_hex"]
+    assert record(invoke("verify", "k", proof, "message", *here))["valid"] is True
+    assert refusal(invoke("verify", "k", proof, "message", "--context", "there")) == "invalid-signature"
+    line = invoke("encrypt", "c", "plain", *here).stdout
+    assert invoke("decrypt", "c", "--raw", *here, stdin=line).stdout == "plain"
+
+
 def test_random_bytes_need_no_key(invoke: Invoke) -> None:
     assert len(bytes.fromhex(record(invoke("random", "9"))["random_hex"])) == 9
     assert invoke("random", "0").exit_code == 2

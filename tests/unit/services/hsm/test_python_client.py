@@ -28,8 +28,8 @@ from anya_actors.domain.keys.operations import (
 )
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
-from anya_actors.services.key_session import IN_FLIGHT, MAX_CALL, MAX_CALL_BYTES
 from anya_actors.services.owned_hsm import OwnedHsm
+from anya_actors.services.pipelining import IN_FLIGHT, MAX_CALL, MAX_CALL_BYTES
 from anya_actors.testing.local_hsm import LocalHsm
 
 DIGEST = bytes(range(32))
@@ -185,6 +185,25 @@ async def test_a_ciphertext_opens_after_the_key_was_rotated_and_is_encrypted_ane
         assert await s.decrypt("c", Answer(new.data), "aes256-gcm") == b"plain"
         with pytest.raises(InvalidCiphertextError):
             await s.decrypt("c", Answer(old.data), "aes256-gcm")
+
+
+async def test_a_derived_key_acts_by_its_context_alone_and_in_batches(alice: OwnedHsm) -> None:
+    policy = KeyPolicy(derived=True)
+    for name, key_type in (("k", "ed25519"), ("c", "aes256-gcm")):
+        await alice.create_key(name, key_type, policy=policy)
+    async with alice.session("k", "c") as s:
+        here: Any = {"context": b"here"}
+        signature = await s.sign("k", b"m", "ed25519", **here)
+        assert await s.sign_batch("k", [b"m"] * 2, "ed25519", **here) == [signature] * 2
+        await s.verify("k", b"m", signature, "ed25519", **here)
+        with pytest.raises(InvalidSignatureError):
+            await s.verify("k", b"m", signature, "ed25519", context=b"there")
+        one = await s.encrypt("c", b"plain", "aes256-gcm", **here)
+        sealed = [one, *await s.encrypt_batch("c", [b"plain"], "aes256-gcm", **here)]
+        sealed.append(await s.rewrap("c", one, "aes256-gcm", **here))
+        assert await s.decrypt_batch("c", sealed, "aes256-gcm", **here) == [b"plain"] * 3
+        with pytest.raises(InvalidCiphertextError):
+            await s.decrypt("c", one, "aes256-gcm", context=b"there")
 
 
 async def test_secrets_are_agreed_stretched_and_drawn(alice: OwnedHsm) -> None:
