@@ -17,16 +17,15 @@ from anya_actors.adapters.actors.event_bus import ActorsEventBus
 from anya_actors.adapters.files.secret_file import read_secret_file
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.bootstrap.keys import open_keys
 from anya_actors.bootstrap.stores import open_stores
 from anya_actors.config import HsmSettings, LogSettings, Settings
-from anya_actors.domain.machine import AnyaError, NotSupportedError
+from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.actors import Actors
 
 if TYPE_CHECKING:
     from anya_actors.ports.bitcoin_rpc import BitcoinRpc
-    from anya_actors.ports.key_algorithms import KeyAlgorithms
     from anya_actors.ports.passphrase import PassphraseSource
-    from anya_actors.ports.randomness import Randomness
 
 NODE = "bitcoin-node/main"
 _REACH_S = 5.0
@@ -61,7 +60,7 @@ class HsmBuilder:
             kdf=Argon2Kdf(),
             cipher=AesGcmCipher(randomness),
             boxes=NaclSealedBoxes(),
-            algorithms=_key_algorithms(self.settings.hsm, randomness, writing=True),
+            algorithms=open_keys(self.settings.hsm, randomness, writing=True),
             guard=LinuxProcessGuard(),
             clock=SystemClock(),
             randomness=randomness,
@@ -106,7 +105,7 @@ class HsmSessionBuilder:
         service = HsmSessionService(
             session_id=name.partition("/")[2],
             actors=DirectAudit(actors),
-            algorithms=_key_algorithms(self.settings, randomness, writing=False),
+            algorithms=open_keys(self.settings, randomness, writing=False),
             boxes=NaclSealedBoxes(),
             guard=LinuxProcessGuard(),
             clock=SystemClock(),
@@ -221,24 +220,6 @@ def warm_up(log: LogSettings) -> None:
 def _import(*modules: str) -> None:
     for module in modules:
         importlib.import_module(module)
-
-
-def _key_algorithms(settings: HsmSettings, randomness: Randomness, *, writing: bool) -> KeyAlgorithms:
-    """The libraries, or the token, which each process opens by itself."""
-    from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
-
-    if settings.backend == "software":
-        return LibraryKeyAlgorithms(randomness)
-    try:
-        from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
-        from anya_actors.adapters.pkcs11.token import open_token
-    except ImportError:
-        raise NotSupportedError("a PKCS#11 token", "install anya-actors[pkcs11]") from None
-    module, label, pin_file = settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin_file
-    if module is None or label is None or pin_file is None:
-        raise NotSupportedError("a PKCS#11 token", "its settings are not complete")
-    pin = read_secret_file(pin_file).reveal()
-    return TokenKeyAlgorithms(open_token(module, label, pin, writing=writing), randomness)
 
 
 def _hsm_settings(settings: Settings) -> Any:

@@ -60,6 +60,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for check, path in (("data directory", settings.data_dir), ("temporary files", Path("/tmp"))):  # noqa: S108
         yield _disk(check, path)
     yield _passphrase(settings)
+    if settings.hsm.backend == "pkcs11":
+        yield _attempt("token", f"{settings.hsm.pkcs11_token} opens", lambda: _open_token(settings))
     record = read_record(settings.data_dir)
     if record is not None and record.launcher() is not None:
         yield Finding("platform", True, f"runs, process id {record.pid}")
@@ -91,6 +93,13 @@ def _passphrase(settings: Settings) -> Finding:
         sealed = settings.state_dir.exists()
         return Finding("passphrase", not sealed, f"{path} {'is missing' if sealed else 'will be made'}")
     return _attempt("passphrase", str(path), lambda: read_secret_file(path))
+
+
+def _open_token(settings: Settings) -> None:
+    from anya_actors.adapters.system.randomness import SystemRandomness
+    from anya_actors.bootstrap.keys import open_keys
+
+    open_keys(settings.hsm, SystemRandomness(), writing=False)
 
 
 def _attempt(check: str, found: str, attempt: Callable[[], object]) -> Finding:

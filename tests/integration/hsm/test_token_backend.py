@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
+from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.bootstrap.builders import HsmSessionBuilder
+from anya_actors.bootstrap.keys import open_keys
+from anya_actors.cli.doctor import findings
+from anya_actors.config import Settings, load_settings
 from anya_actors.domain.hsm.errors import KeyExistsError, UnknownKeyError, WaitingPeriodError
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import KeyPolicy
@@ -29,12 +35,21 @@ DIGEST = bytes(range(32))
 
 
 @pytest.fixture(scope="module")
-def algorithms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with token_in(tmp_path_factory.mktemp("softhsm")) as module:
-        from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
-        from anya_actors.adapters.pkcs11.token import open_token
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    folder = tmp_path_factory.mktemp("softhsm")
+    pin_file = folder / "pin"
+    pin_file.touch(mode=0o600)
+    pin_file.write_text(PIN)
+    with token_in(folder) as module:
+        names = {"backend": "pkcs11", "pkcs11_token": LABEL}
+        files = {"pkcs11_module": str(module), "pkcs11_pin_file": str(pin_file)}
+        flags = {f"hsm.{name}": value for name, value in {**names, **files}.items()}
+        yield load_settings(flags=flags, environ={"HOME": str(folder), "ANYA_DATA_DIR": str(folder / "data")})
 
-        yield TokenKeyAlgorithms(open_token(module, LABEL, PIN, writing=True), SystemRandomness())
+
+@pytest.fixture(scope="module")
+def algorithms(settings: Settings) -> Any:
+    return open_keys(settings.hsm, SystemRandomness(), writing=True)
 
 
 @pytest.fixture
@@ -208,3 +223,24 @@ async def test_a_session_holds_handles_and_no_private_key(bench: LocalHsm, hsm: 
     bench.actors._kinds["hsm-session"] = session
     await perform(bench, hsm, SignRequest("ed25519", b"", "ed25519"))
     assert [type(each.private).__name__ for each in held[0].held_keys] == ["TokenKey"]
+
+
+async def test_a_sessions_process_opens_the_token_by_itself(
+    algorithms: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LinuxProcessGuard, "harden", lambda _: ())  # this process is the tests'
+    bench = LocalHsm(algorithms=algorithms, clock=SystemClock())
+    hsm = await bench.start()
+    await make(hsm, "ed25519")
+    session = await hsm.open_session("alice", ("ed25519",), message_id="open")
+    service, _ = await HsmSessionBuilder(settings.hsm).build(session.actor, bench.actors)
+    await service.resume()
+    public_key = bytes.fromhex((await hsm.key("ed25519")).public_key)
+    OUTSIDE.verify("ed25519", public_key, b"", await service.sign("ed25519", b"", "ed25519"), "ed25519")
+    await service.close()
+    await bench.close()
+
+
+def test_the_doctor_opens_the_token(settings: Settings) -> None:
+    (found,) = [each for each in findings(settings) if each.check == "token"]
+    assert (found.well, found.found) == (True, "anya opens")

@@ -1,0 +1,34 @@
+"""Where users' keys are: in software, or in a PKCS#11 token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anya_actors.adapters.files.secret_file import read_secret_file
+from anya_actors.config import HsmSettings
+from anya_actors.domain.machine import NotSupportedError
+from anya_actors.ports.randomness import Randomness
+
+if TYPE_CHECKING:
+    from anya_actors.ports.key_algorithms import KeyAlgorithms
+
+
+def open_keys(settings: HsmSettings, randomness: Randomness, *, writing: bool) -> KeyAlgorithms:
+    """The libraries, or the token, which each process opens by itself.
+
+    Raises `UnavailableError` for a token that does not open, and `SecretFileError` for its PIN.
+    """
+    from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
+
+    if settings.backend == "software":
+        return LibraryKeyAlgorithms(randomness)
+    try:
+        from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
+        from anya_actors.adapters.pkcs11.token import open_token
+    except ImportError:
+        raise NotSupportedError("a PKCS#11 token", "install anya-actors[pkcs11]") from None
+    module, label, pin_file = settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin_file
+    if module is None or label is None or pin_file is None:
+        raise NotSupportedError("a PKCS#11 token", "its settings are not complete")
+    pin = read_secret_file(pin_file).reveal()
+    return TokenKeyAlgorithms(open_token(module, label, pin, writing=writing), randomness)
