@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from anya_actors.domain.machine import AnyaError
+from anya_actors.domain.keys.pkcs11_uri import parse_token_uri
+from anya_actors.domain.machine import AnyaError, InvalidInputError
 
 FILE_NAME: Final = "anya.toml"
 
@@ -96,6 +97,7 @@ class HsmSettings(_Section, frozen=True, kw_only=True):
     pkcs11_module: Path | None = None
     pkcs11_token: str | None = None
     pkcs11_pin_file: Path | None = None
+    pkcs11_uri: str | None = None
     passphrase_file: Path | None = None
     share_directory: Path | None = None
     argon2_memory_kib: Annotated[int, msgspec.Meta(ge=19 * 1024, le=4 * 1024 * 1024)] = 256 * 1024
@@ -318,10 +320,22 @@ def _check_together(values: Mapping[str, object], sources: Mapping[str, str]) ->
             refuse(one, f"it needs {other} as well")
     if values.get("store.kind") == "postgresql" and values.get("store.dsn_file") is None:
         refuse("store.kind", "postgresql needs store.dsn_file")
-    if (values.get("hsm.backend") == "pkcs11") != (values.get("hsm.pkcs11_module") is not None):
-        # Who forgot one of them must not get keys in software.
-        refuse("hsm.backend", "pkcs11 and hsm.pkcs11_module need each other")
+    _check_token(values, refuse)
     _check_node(values, refuse)
+
+
+def _check_token(values: Mapping[str, object], refuse: typing.Callable[[str, str], NoReturn]) -> None:
+    ways = [key for key in ("hsm.pkcs11_uri", "hsm.pkcs11_module") if values.get(key) is not None]
+    if (values.get("hsm.backend") == "pkcs11") != bool(ways):
+        # Who forgot one of them must not get keys in software.
+        refuse("hsm.backend", "pkcs11 needs hsm.pkcs11_module or hsm.pkcs11_uri, and they need it")
+    if len(ways) == 2:
+        refuse("hsm.pkcs11_uri", "it takes the place of hsm.pkcs11_module, _token and _pin_file")
+    if ways == ["hsm.pkcs11_uri"]:
+        try:
+            parse_token_uri(str(values["hsm.pkcs11_uri"]))
+        except InvalidInputError as error:
+            refuse("hsm.pkcs11_uri", str(error.args[1]))
 
 
 def _check_node(values: Mapping[str, object], refuse: typing.Callable[[str, str], NoReturn]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anya_actors.adapters.files.secret_file import read_secret_file
 from anya_actors.config import HsmSettings
+from anya_actors.domain.keys.pkcs11_uri import TokenUri, parse_token_uri
 from anya_actors.domain.machine import NotSupportedError
 from anya_actors.ports.randomness import Randomness
 
@@ -27,8 +29,13 @@ def open_keys(settings: HsmSettings, randomness: Randomness, *, writing: bool) -
         from anya_actors.adapters.pkcs11.token import open_token
     except ImportError:
         raise NotSupportedError("a PKCS#11 token", "install anya-actors[pkcs11]") from None
-    module, label, pin_file = settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin_file
-    if module is None or label is None or pin_file is None:
-        raise NotSupportedError("a PKCS#11 token", "its settings are not complete")
-    pin = read_secret_file(pin_file).reveal()
-    return TokenKeyAlgorithms(open_token(module, label, pin, writing=writing), randomness)
+    way = _way(settings)
+    pin = read_secret_file(Path(way.pin_file)).reveal()
+    token = open_token(Path(way.module), way.token, pin, serial=way.serial, writing=writing)
+    return TokenKeyAlgorithms(token, randomness)
+
+
+def _way(settings: HsmSettings) -> TokenUri:
+    if settings.pkcs11_uri is not None:
+        return parse_token_uri(settings.pkcs11_uri)
+    return TokenUri(str(settings.pkcs11_token), str(settings.pkcs11_module), str(settings.pkcs11_pin_file))

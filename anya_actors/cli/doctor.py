@@ -61,7 +61,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _disk(check, path)
     yield _passphrase(settings)
     if settings.hsm.backend == "pkcs11":
-        yield _attempt("token", f"{settings.hsm.pkcs11_token} opens", lambda: _open_token(settings))
+        yield _attempt("token", "the PKCS#11 token opens", lambda: _open_token(settings))
     record = read_record(settings.data_dir)
     if record is not None and record.launcher() is not None:
         yield Finding("platform", True, f"runs, process id {record.pid}")

@@ -115,6 +115,7 @@ def test_a_variable_of_the_wrong_type_is_named() -> None:
         ({"hsm.backend": "pkcs11"}, "hsm.backend"),
         ({"hsm.backend": "pkcs11", "hsm.pkcs11_module": "module.so"}, "hsm.pkcs11_module"),
         ({"hsm.pkcs11_pin_file": "pin"}, "hsm.pkcs11_pin_file"),
+        ({"hsm.backend": "pkcs11", "hsm.pkcs11_uri": "pkcs11:token=t?pin-value=secret"}, "hsm.pkcs11_uri"),
     ],
 )
 def test_keys_that_only_work_together_are_refused_alone(flags: dict[str, object], key: str) -> None:

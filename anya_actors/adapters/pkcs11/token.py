@@ -47,14 +47,15 @@ class Token:
             session.close()
 
 
-def open_token(module: Path, label: str, pin: str, *, writing: bool) -> Token:
-    """Log in to the token of this label; only ``writing`` sessions make and destroy keys.
+def open_token(module: Path, label: str, pin: str, *, writing: bool, serial: str = "") -> Token:
+    """Log in to the token of this label (and serial number); only ``writing`` sessions make keys.
 
     Raises `UnavailableError`. A token that would lock itself at the next wrong PIN is left alone:
     whoever starts this process again and again must not use up the last try.
     """
     try:
-        token: Any = pkcs11.lib(str(module)).get_token(token_label=label)
+        library: Any = pkcs11.lib(str(module))
+        token = library.get_token(token_label=label, token_serial=serial.encode() or None)
         if token.flags & _LAST_TRY:
             raise UnavailableError(NAME, "one more wrong PIN locks it, or it is locked: log in by hand first")
         try:

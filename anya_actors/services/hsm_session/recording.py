@@ -21,7 +21,7 @@ from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSi
 from anya_actors.domain.keys.musig2 import InvalidContributionError
 from anya_actors.domain.keys.musig2_signing import NonceReusedError
 from anya_actors.domain.keys.operations import OPERATION_OF, Answer, Request
-from anya_actors.domain.machine import AnyaError, InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
@@ -35,6 +35,7 @@ REFUSALS: Final = (
     KeyExhaustedError,
     NonceLostError,
     NonceReusedError,
+    NotSupportedError,
     OperationRefusedError,
     UnknownKeyError,
 )

@@ -190,6 +190,17 @@ async def test_a_derived_key_is_refused_and_leaves_nothing_in_the_token(
     assert objects(algorithms) == before
 
 
+async def test_an_algorithm_that_no_token_has_is_refused_counted_and_in_the_log(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    await make(hsm, "secp256k1")
+    with pytest.raises(NotSupportedError, match="schnorr-bip340"):
+        await perform(bench, hsm, SignRequest("secp256k1", DIGEST, "schnorr-bip340"))
+    assert (await hsm.audit(limit=1000))[-1].outcome == "refused: not-supported"
+    (counted,) = [each for each in (await hsm.metrics()).operations if each.algorithm == "schnorr-bip340"]
+    assert counted.outcomes == {"not-supported": 1}
+
+
 async def test_nothing_is_exported_from_a_token(hsm: HsmService) -> None:
     await make(hsm, "p256", policy=KeyPolicy(exportable=True))
     pem = await hsm.wrapping_key()
@@ -241,6 +252,15 @@ async def test_a_sessions_process_opens_the_token_by_itself(
     await bench.close()
 
 
+def test_a_uri_names_the_token_as_well(settings: Settings) -> None:
+    ours = settings.hsm
+    way = f"module-path={ours.pkcs11_module}&pin-source=file:{ours.pkcs11_pin_file}"
+    for serial, well in (("", True), (";serial=0123", False)):
+        flags = {"hsm.backend": "pkcs11", "hsm.pkcs11_uri": f"pkcs11:token={LABEL}{serial}?{way}"}
+        named = load_settings(flags=flags, environ={"HOME": "/", "ANYA_DATA_DIR": str(settings.data_dir)})
+        assert [each.well for each in findings(named) if each.check == "token"] == [well]
+
+
 def test_the_doctor_opens_the_token(settings: Settings) -> None:
     (found,) = [each for each in findings(settings) if each.check == "token"]
-    assert (found.well, found.found) == (True, "anya opens")
+    assert (found.well, found.found) == (True, "the PKCS#11 token opens")
