@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from operator import add
 from typing import Final, get_args
 
 import msgspec
@@ -82,11 +82,11 @@ class Latencies:
         self.seconds += seconds * count
         self.buckets[bisect_left(BOUNDS_S, seconds)] += count
 
-    def add(self, view: LatencyView) -> None:
+    def add(self, other: Latencies) -> None:
         """Put those of another histogram to these."""
-        self.count += view.count
-        self.seconds += view.seconds
-        self.buckets = [one + more for one, more in zip(self.buckets, view.buckets, strict=True)]
+        self.count += other.count
+        self.seconds += other.seconds
+        self.buckets = list(map(add, self.buckets, other.buckets))
 
     @property
     def view(self) -> LatencyView:
@@ -136,6 +136,20 @@ class OperationMetrics:
             if owner in (None, place[0])
         )
 
+    def sums(self) -> tuple[OperationMetric, ...]:
+        """The sums over all owners and keys, which anyone may see."""
+        sums: dict[tuple[str, str], _Series] = {}
+        for (_, _, *place), series in self._series.items():
+            total = sums.setdefault((place[0], place[1]), _Series())
+            for name, number in series.outcomes.items():
+                total.outcomes[name] = total.outcomes.get(name, 0) + number
+            if series.latencies.count:
+                total.latencies.add(series.latencies)
+        return tuple(
+            OperationMetric("", "", *place, series.outcomes, series.latencies.view)
+            for place, series in sorted(sums.items())
+        )
+
     def _of(self, owner: str, key: str, algorithm: str, operation: str, refused: bool) -> _Series:
         series = self._series.get((owner, key, algorithm, operation))
         if series is None:
@@ -157,21 +171,3 @@ class OperationMetrics:
         if len(self._series) >= MOST_SERIES:
             return "", OTHER, algorithm, operation
         return owner, key, algorithm, operation
-
-
-def without_keys(operations: Iterable[OperationMetric]) -> tuple[OperationMetric, ...]:
-    """The sums over all owners and keys, which anyone may see."""
-    sums: dict[tuple[str, str], tuple[dict[str, int], Latencies]] = {}
-    for each in operations:
-        outcomes, latencies = sums.setdefault((each.algorithm, each.operation), ({}, Latencies()))
-        _add(outcomes, each.outcomes)
-        latencies.add(each.latency)
-    return tuple(
-        OperationMetric("", "", *place, outcomes, latencies.view)
-        for place, (outcomes, latencies) in sorted(sums.items())
-    )
-
-
-def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, number in more.items():
-        sums[name] = sums.get(name, 0) + number

@@ -10,7 +10,7 @@ from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
 from anya_actors.domain.hsm.machine import ISSUER, ROOT
-from anya_actors.domain.hsm.metrics import BOUNDS_S, HsmMetricsView, without_keys
+from anya_actors.domain.hsm.metrics import BOUNDS_S, HsmMetricsView
 from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
 from anya_actors.domain.hsm.slots import check_subject, find_version
 from anya_actors.domain.hsm.views import (
@@ -234,7 +234,7 @@ class HsmService(KeyCalls, AccessCalls):
 
         Without ``by_key`` sums that name no key. It answers also while the HSM is sealed.
         """
-        operations = self._records.metrics.views(owner)
+        counted = self._records.metrics
         desk = self._session_desk
         return HsmMetricsView(
             since_unix_ms=self._records.began_unix_ms,
@@ -245,7 +245,7 @@ class HsmService(KeyCalls, AccessCalls):
             audit_waiting=self._trail.waiting,
             audit_commit=self._records.commits.view,
             bucket_bounds_s=BOUNDS_S,
-            operations=operations if by_key else without_keys(operations),
+            operations=counted.views(owner) if by_key else counted.sums(),
         )
 
     # -- audit --------------------------------------------------------------------------------
