@@ -96,7 +96,7 @@ class AuditedRecords:
         self.randomness = randomness
         self._actor = store.actor
         self._audit_timeout_s = audit_timeout_s
-        self._failures: set[asyncio.Future[None]] = set()
+        self._failures: dict[asyncio.Future[None], str] = {}
         self.metrics = OperationMetrics()
         self.commits = Latencies()
         self.began_unix_ms = clock.now_unix_ms()
@@ -165,7 +165,7 @@ class AuditedRecords:
         """
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         settled = asyncio.ensure_future(self.engine.settled(key))
-        self._failures.add(failed)
+        self._failures[failed] = key
         try:
             done, _ = await asyncio.wait(
                 (settled, failed), timeout=self._audit_timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -174,7 +174,7 @@ class AuditedRecords:
                 raise AuditUnavailableError(self._audit_timeout_s)
             await (settled if settled in done else failed)
         finally:
-            self._failures.discard(failed)
+            del self._failures[failed]
             failed.cancel()
             settled.cancel()
 
@@ -198,7 +198,7 @@ class AuditedRecords:
             await self.note(self.entry(operation, owner=owner, key=key, outcome=f"refused: {error.code}"))
             raise
 
-    async def _perform(self, _: str, command: Command, effect_id: str) -> None:
+    async def _perform(self, key: str, command: Command, effect_id: str) -> None:
         try:
             match command:
                 case RecordAudit():
@@ -210,8 +210,9 @@ class AuditedRecords:
                     raise NotSupportedError(type(command).__name__, "the HSM owes no such thing")
         except AnyaError as error:
             # The engine tries again; whoever waits should hear why.
-            for waiting in self._failures:
-                if not waiting.done():
+            for waiting, waited_for in self._failures.items():
+                # The log is everyone's, what is to be discarded is of one key.
+                if not waiting.done() and (isinstance(command, RecordAudit) or waited_for == key):
                     waiting.set_exception(error)
             raise
 
