@@ -21,6 +21,7 @@ from anya_actors.domain.keys.operations import (
     VerifyMacRequest,
 )
 from anya_actors.ports.actors import Actors
+from anya_actors.ports.clock import Clock
 from anya_actors.services.hsm import HsmSettings
 from anya_actors.services.tokens import verify_token
 from anya_actors.testing.crash_safety import hold
@@ -31,7 +32,7 @@ BATCH: Final = 200
 BY_SESSIONS: Final = frozenset({*OPERATION_OF.values(), "musig2-nonce", "musig2-sign"})
 
 
-async def reckon(actors: Actors, record: Record) -> dict[str, Any]:
+async def reckon(actors: Actors, record: Record, clock: Clock | None = None) -> dict[str, Any]:
     """Check every promise; the figures for the table."""
     report = await actors.call(HSM, "verify_audit", timeout_s=TIMEOUT_S)
     entries = await _entries(actors, report.entries)
@@ -42,7 +43,7 @@ async def reckon(actors: Actors, record: Record) -> dict[str, Any]:
     check_audit(record, owners, entries)
     check_nonces(record)
     check_signatures(record)
-    await _check_tokens(actors, record)
+    await _check_tokens(actors, record, (clock or SystemClock()).now_unix_ms() // 1000)
     for owner in sorted(owners):
         await _check_use(RayDoor(actors, owner), record, owner)
     return {
@@ -177,10 +178,9 @@ def _whole(public_key: bytes, part: MusigPart) -> bool:
     return True
 
 
-async def _check_tokens(actors: Actors, record: Record) -> None:
+async def _check_tokens(actors: Actors, record: Record, now: int) -> None:
     jwks: Mapping[str, Any] = await actors.call(HSM, "jwks", timeout_s=TIMEOUT_S)
     names = HsmSettings()
-    now = SystemClock().now_unix_ms() // 1000
     ids = [
         verify_token(token, jwks, now, audience=names.audience, issuer=names.issuer).token_id
         for token in record.tokens.values()
