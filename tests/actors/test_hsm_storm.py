@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.ray
 
-KILLS = 4
+KILLS = 3
 
 
 async def test_what_callers_were_told_holds_after_sessions_and_the_hsm_were_killed(
@@ -29,7 +29,7 @@ async def test_what_callers_were_told_holds_after_sessions_and_the_hsm_were_kill
 
     actors = await run_platform(security_plan(data_dir))
     doors: dict[str, Door] = {"alice": RayDoor(actors, "alice")}
-    storm = Storm(KILLS, seed=20261125, workers_per_owner=2, most_between=30)
+    storm = Storm(KILLS, seed=20261125, workers_per_owner=2, most_between=15, patience_s=2.0)
     victims = (session_victim(actors), actor_victim(actors, HSM))
     record, killed = await run_storm(storm, doors, victims)
     figures = await reckon(actors, record)
