@@ -1,9 +1,9 @@
-"""Operations per second: a session's batches, the libraries called directly, and SoftHSM2.
+"""Operations per second: the Python client's batches, the library called directly, and SoftHSM2.
 
-In one process and in turn, over an HSM with a real disk (RocksDB, synced audit log): every batch of 512
-operations is permitted, done, audited and answered as a session does it, without Ray between. SoftHSM2
-is asked one operation at a time through python-pkcs11, which has no batches.
-``python -m benchmarks.hsm.bench_operations --rounds 10``.
+The client's batches go over Ray to a session of a whole platform, which is permitted, does, audits and
+answers them as for any other program. SoftHSM2 is asked one operation at a time through python-pkcs11,
+which has no batches. All of it in turn, round by round, and on the same core (``--cores 1``; 0 lets the
+kernel choose). ``python -m benchmarks.hsm.bench_operations --rounds 10``.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from anya_actors.adapters.files.append_log import FileAppendLog
-from anya_actors.adapters.files.disk import SystemDisk
+import anya_actors.platform
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
-from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
-from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
-from anya_actors.domain.keys.operations import EncryptRequest, MacRequest, Request, SignRequest
-from anya_actors.testing.local_hsm import LocalHsm
-from benchmarks.report import show, spread, write
+from anya_actors.cli.demo.hosted import HostedPlatform
+from anya_actors.services.key_session import KeySession
+from benchmarks.hsm.cores import pin
+from benchmarks.report import spread, write
 
-BATCH = 512
+COUNT = 4096
+COUNT_OF = {"rsa-2048": 512}
 KILOBYTE = bytes(1024)
 DIGEST = bytes(range(32))
-ALL = ("decrypt", "derive", "encrypt", "sign", "verify")
-REQUESTS: dict[str, Request] = {
-    "ed25519": SignRequest("ed25519", DIGEST, "ed25519"),
-    "secp256k1": SignRequest("secp256k1", DIGEST, "ecdsa-secp256k1"),
-    "rsa-2048": SignRequest("rsa-2048", DIGEST, "rsa-pkcs1-sha256"),
-    "aes256-gcm": EncryptRequest("aes256-gcm", KILOBYTE, "aes256-gcm"),
-    "hmac-sha256": MacRequest("hmac-sha256", KILOBYTE, "hmac-sha256"),
+ALGORITHMS = {
+    "ed25519": "ed25519",
+    "secp256k1": "ecdsa-secp256k1",
+    "rsa-2048": "rsa-pkcs1-sha256",
+    "aes256-gcm": "aes256-gcm",
+    "hmac-sha256": "hmac-sha256",
 }
+LIBRARY, SOFTHSM, CLIENT = "library, direct", "SoftHSM2", "Python client, batch"
+Rates = dict[str, dict[str, list[float]]]
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 
 
@@ -55,12 +55,12 @@ def direct(key_type: str) -> Callable[[], Any]:
     """One call of the library."""
     algorithms = LibraryKeyAlgorithms(SystemRandomness())
     key: Any = algorithms.load_any(key_type, algorithms.generate(key_type))
-    request: Any = REQUESTS[key_type]
+    algorithm = ALGORITHMS[key_type]
     if key_type == "aes256-gcm":
         return lambda: key.encrypt(KILOBYTE, "aes256-gcm", b"", os.urandom(12))
     if key_type == "hmac-sha256":
         return lambda: key.mac(KILOBYTE, "hmac-sha256")
-    return lambda: key.sign(DIGEST, request.algorithm)
+    return lambda: key.sign(DIGEST, algorithm)
 
 
 def softhsm(folder: Path) -> dict[str, Callable[[], Any]]:
@@ -102,44 +102,71 @@ def softhsm(folder: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
-async def measure(rounds: int, folder: Path) -> dict[str, dict[str, list[float]]]:
+def batch(session: KeySession, key_type: str) -> Awaitable[Any]:
+    """One batch through the client."""
+    count = COUNT_OF.get(key_type, COUNT)
+    if key_type == "aes256-gcm":
+        return session.encrypt_batch(key_type, [KILOBYTE] * count, key_type)
+    if key_type == "hmac-sha256":
+        return session.mac_batch(key_type, [KILOBYTE] * count, key_type)
+    return session.sign_batch(key_type, [DIGEST] * count, ALGORITHMS[key_type])
+
+
+async def measure(platform: HostedPlatform, rounds: int, cores: int, folder: Path) -> Rates:
     """Interleaved rounds."""
-    log = await FileAppendLog.open(SystemDisk(folder), "audit.log")
-    bench = LocalHsm(stores=RocksdbStateStores(folder / "state"), log=log, clock=SystemClock())
-    hsm = await bench.start()
-    for key_type in REQUESTS:
-        await hsm.create_key(key_type, key_type, "bench", ALL, message_id=key_type)
-    session = await hsm.open_session("bench", tuple(REQUESTS), message_id="open")
     tokens = softhsm(folder)
-    found: dict[str, dict[str, list[float]]] = {}
-    for _ in range(rounds):
-        for key_type, request in REQUESTS.items():
-            rows = found.setdefault(key_type, {})
-            count = 100 if key_type == "rsa-2048" else 1000
-            rows.setdefault("library, direct", []).append(per_second(direct(key_type), count))
-            if key_type in tokens:
-                rows.setdefault("SoftHSM2", []).append(per_second(tokens[key_type], count))
-            began = time.perf_counter()
-            await bench.actors.call(session.actor, "perform", (request,) * BATCH)
-            rows.setdefault("session, batch", []).append(BATCH / (time.perf_counter() - began))
-    await bench.close()
+    found: Rates = {}
+    async with anya_actors.platform.connect(platform.data_dir) as client:
+        for key_type in ALGORITHMS:
+            await client.hsm.create_key(key_type, key_type)
+        async with client.hsm.session(*ALGORITHMS) as session:
+            for number in range(-1, rounds):
+                pin(platform, cores)
+                for key_type in ALGORITHMS:
+                    rates = await one_round(session, key_type, tokens)
+                    for name, rate in rates.items() if number >= 0 else ():  # the first warms up
+                        found.setdefault(key_type, {}).setdefault(name, []).append(rate)
     return found
 
 
-def main(arguments: list[str]) -> None:
-    """Measure, show and write."""
-    parser = argparse.ArgumentParser()
+async def one_round(
+    session: KeySession, key_type: str, tokens: dict[str, Callable[[], Any]]
+) -> dict[str, float]:
+    """Each way once, one after the other."""
+    count = COUNT_OF.get(key_type, COUNT)
+    rates = {LIBRARY: per_second(direct(key_type), count // 4)}
+    if key_type in tokens:
+        rates[SOFTHSM] = per_second(tokens[key_type], count // 4)
+    began = time.perf_counter()
+    await batch(session, key_type)
+    rates[CLIENT] = count / (time.perf_counter() - began)
+    return rates
+
+
+def main() -> int:
+    """Measure, show and write; 1 if SoftHSM2 is ahead anywhere."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    rounds = parser.parse_args(arguments).rounds
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(rounds, Path(folder)))
+    parser.add_argument("--cores", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, HostedPlatform(lambda _: None) as platform:
+        found = asyncio.run(measure(platform, given.rounds, given.cores, Path(folder)))
     result = {
         key_type: {name: spread(values) for name, values in rows.items()} for key_type, rows in found.items()
     }
+    times = {
+        key_type: rows[CLIENT]["median"] / rows[SOFTHSM]["median"]
+        for key_type, rows in result.items()
+        if SOFTHSM in rows
+    }
+    names = (LIBRARY, SOFTHSM, CLIENT)
+    print(f"{'operations per second, median':<32}" + "".join(f"{name:>22}" for name in names))
     for key_type, rows in result.items():
-        show(f"{key_type}, operations per second", "1/s", rows)
-    write("hsm_operations", result)
+        figures = "".join(f"{rows[name]['median'] if name in rows else 0:>22.0f}" for name in names)
+        print(f"{key_type:<32}{figures}   {times.get(key_type, 0):.2f} times SoftHSM2")
+    write("hsm_operations", {"cores": given.cores, "times_softhsm2": times, "operations": result})
+    return int(any(factor <= 1 for factor in times.values()))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -62,8 +62,13 @@ class _Connection(asyncio.Protocol):
 
 async def load(host: str, port: int, path: str, token: str, connections: int, for_s: float) -> list[float]:
     """Seconds that each answer took, of ``connections`` clients within ``for_s`` seconds."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    return await load_request(host, port, request.encode(), connections, for_s)
+
+
+async def load_request(host: str, port: int, request: bytes, connections: int, for_s: float) -> list[float]:
+    """As `load`, for a request of any kind, as its bytes."""
     loop = asyncio.get_running_loop()
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
     took_s: list[float] = []
     clients: list[_Connection] = []
     waits: list[asyncio.Future[None]] = []
