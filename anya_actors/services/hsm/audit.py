@@ -49,7 +49,7 @@ class AuditTrail:
         self._writer: asyncio.Task[None] | None = None
         self._signer: SigningKey | None = None
         self._opened = asyncio.Event()
-        self._growth = asyncio.Condition()
+        self._growth: set[tuple[int, asyncio.Future[None]]] = set()
         self._lost: UnavailableError | None = None
 
     @property
@@ -103,8 +103,13 @@ class AuditTrail:
 
     async def grown(self, entries: int) -> None:
         """Wait until the chain has at least so many entries."""
-        async with self._growth:
-            await self._growth.wait_for(lambda: self._head.entries >= entries)
+        while self._head.entries < entries:
+            waiting = (entries, asyncio.get_running_loop().create_future())
+            self._growth.add(waiting)
+            try:
+                await waiting[1]
+            finally:
+                self._growth.discard(waiting)
 
     async def entries(self, after: int, limit: int) -> list[AuditEntry]:
         """Up to ``limit`` entries with a greater sequence, each checked to follow the one before."""
@@ -210,8 +215,9 @@ class AuditTrail:
         self._grow(encoded)
         for entry in entries:
             self._remember(entry)
-        async with self._growth:
-            self._growth.notify_all()
+        for wanted, reached in self._growth:
+            if head.entries >= wanted and not reached.done():
+                reached.set_result(None)
 
     async def _follow_log(self) -> None:
         """Take over the entries that stand in the log behind our head."""

@@ -181,7 +181,8 @@ class AuditedRecords:
     async def note(self, *records: AuditRecord) -> None:
         """Make records durable that no change of state goes with."""
         try:
-            await asyncio.wait_for(self._append(*records), self._audit_timeout_s)
+            async with asyncio.timeout(self._audit_timeout_s):
+                await self._append(*records)
         except TimeoutError:
             raise AuditUnavailableError(self._audit_timeout_s) from None
 
