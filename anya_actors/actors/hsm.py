@@ -122,6 +122,14 @@ class HsmActor(Shell):
         )
 
     @served
+    async def back_up_key(self, name: str, owner: str, *, message_id: str) -> bytes:
+        return await self.service.back_up_key(name, owner, message_id=message_id)
+
+    @served
+    async def bring_back_key(self, name: str, owner: str, blob: bytes, *, message_id: str) -> KeyView:
+        return await self.service.bring_back_key(name, owner, blob, message_id=message_id)
+
+    @served
     async def rotate_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
         return await self.service.rotate_key(name, owner, message_id=message_id)
 

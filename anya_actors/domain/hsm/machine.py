@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.encoding import Schema
+from anya_actors.domain.hsm.backups import BACKUPS, step_backup
 from anya_actors.domain.hsm.clients import Client, ClientTokenGranted, client_view, step_client
 from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
 from anya_actors.domain.hsm.key_life import LIFE, NoncesReserved, step_life
@@ -105,6 +106,8 @@ def step(record: Record, event: Event) -> Step[Record]:
     match record:
         case Root():
             outcome = step_root(record, event)
+        case KeySlot() if isinstance(event, BACKUPS):
+            outcome = step_backup(record, event)
         case KeySlot():
             outcome = step_life(record, event) if isinstance(event, LIFE) else step_slot(record, event)
         case SessionTable():

@@ -34,7 +34,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     take ``approvals_needed`` of its ``approvers``. ``derived``: each operation names a context, and a
     key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
     the same ciphertext. Neither of these two ever changes. ``auto_rotate_s``: the HSM makes a new version
-    once the newest is so old.
+    once the newest is so old. ``backup``: it may leave sealed for this HSM, and then come back from there
+    even after it was destroyed.
     """
 
     paths: tuple[KeyPath, ...] = ()
@@ -51,6 +52,7 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     derived: bool = False
     convergent: bool = False
     auto_rotate_s: int = 0
+    backup: bool = False
 
 
 NO_POLICY: Final = KeyPolicy()

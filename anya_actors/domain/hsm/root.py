@@ -82,6 +82,11 @@ def kek_context(version: int) -> bytes:
     return _context("kek", "kek", version)
 
 
+def backup_context() -> bytes:
+    """Associated data of a key that leaves, sealed."""
+    return _context("backup", "key", 1)
+
+
 def key_context(
     name: str,
     version: int,

@@ -18,6 +18,7 @@ from anya_actors.serve.http.security import HSM, SESSION, check_session
 from anya_actors.serve.schemas.security import KeyName, SessionId
 from anya_actors.serve.schemas.security_keys import (
     KeyApproval,
+    KeyBackup,
     KeyConfiguration,
     KeyExport,
     KeyImport,
@@ -134,6 +135,20 @@ async def configure(caller: Writer, name: KeyName, body: KeyConfiguration) -> Re
 async def trim(caller: Writer, name: KeyName, body: KeyTrim) -> Response:
     """Forget for ever the versions before the first that is kept."""
     return caller.answer(await caller.write(HSM, "trim_key", name, await _own(caller, name), body.first))
+
+
+@router.post("/keys/{name}/backups/new", responses=shows_plain("The backup.", _object("backup_hex")))
+async def back_up(caller: Writer, name: KeyName) -> Response:
+    """The whole key, sealed so that only this HSM opens it; its policy must allow that."""
+    blob: bytes = await caller.write(HSM, "back_up_key", name, await _own(caller, name))
+    return caller.answer({"backup_hex": blob.hex()})
+
+
+@router.post("/keys/{name}/backups/restored", responses=shows(KeyView, "The key."))
+async def bring_back(caller: Writer, name: KeyName, body: KeyBackup) -> Response:
+    """Bring a deleted or destroyed key of the caller's back out of its backup; it is then disabled."""
+    blob = bytes.fromhex(body.backup_hex)
+    return caller.answer(await caller.write(HSM, "bring_back_key", name, caller.subject, blob))
 
 
 @router.post("/keys/{name}/{change}", responses=shows(KeyView, "The key."))

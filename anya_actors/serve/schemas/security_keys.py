@@ -40,6 +40,7 @@ class Policy(Body):
     auto_rotate_s: int = Field(
         0, ge=0, le=10 * 366 * 24 * 3600, description="The key rotates once its newest version is so old"
     )
+    backup: bool = Field(False, description="It may leave sealed for this HSM, and come back from there")
 
 
 def policy_of(policy: Policy) -> KeyPolicy:
@@ -59,6 +60,7 @@ def policy_of(policy: Policy) -> KeyPolicy:
         derived=policy.derived,
         convergent=policy.convergent,
         auto_rotate_s=policy.auto_rotate_s,
+        backup=policy.backup,
     )
 
 
@@ -101,6 +103,12 @@ class KeyExport(Body):
     recipient_pem: str = Field(min_length=1, max_length=8192, description="RSA public key")
     version: int = Field(0, ge=0, le=1_000_000)
     digest: Digest = "sha256"
+
+
+class KeyBackup(Body):
+    """A backup that the HSM made."""
+
+    backup_hex: Hex = Field(min_length=8, max_length=1 << 20, pattern=HEX)
 
 
 class KeyApproval(Body):

@@ -16,7 +16,7 @@ from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.operations import Answer, Refusal
 from anya_actors.domain.keys.operations import Request as Operation
-from anya_actors.domain.machine import AnyaError, InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
 from anya_actors.serve.auth import bearer_token, check_scope
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import BodyTooLargeError, MalformedJsonError, SlowBodyError
@@ -104,6 +104,11 @@ class TransitCaller:
 async def caller_of(request: Request, scope: str) -> TransitCaller:
     """Who the ``X-Vault-Token`` (or the bearer token) proves, if it allows ``scope``."""
     desk: TransitDesk = request.app.state.desk
+    # Whoever asks for these must not get an answer without them.
+    if request.headers.get("x-vault-namespace", "root").strip("/") not in ("", "root"):
+        raise NotSupportedError("namespaces", "keys are apart by whose token it is")
+    if request.headers.get("x-vault-wrap-ttl", "0") not in ("", "0", "0s"):
+        raise NotSupportedError("response wrapping", "ask without a wrap TTL")
     token = request.headers.get("x-vault-token")
     if token is None:
         token = bearer_token(request.headers.get("authorization"))

@@ -53,22 +53,26 @@ async def create(request: Request) -> Response:
 
 async def make(caller: TransitCaller, name: str, fields: Fields) -> None:
     """Make a key as the fields say, unless the caller has it already."""
-    _check_creation(fields)
     key_type = key_type_of(fields)
     if is_companion(name):
         raise InvalidInputError("name", "names that end in :hmac-sha… stand beside other keys")
-    policy = KeyPolicy(
-        exportable=flag(fields, "exportable", False),
-        deletion_allowed=False,
-        derived=flag(fields, "derived", False),
-        convergent=flag(fields, "convergent_encryption", False),
-        auto_rotate_s=seconds(fields, "auto_rotate_period", 0),
-    )
+    policy = _policy_of(fields)
     operations = OPERATIONS.get(key_type, _DEFAULT_OPERATIONS)
     try:
         await caller.write("create_key", name, key_type, caller.subject, operations, policy)
     except KeyExistsError:
         await caller.key(name)  # an error, if it is another's
+
+
+def _policy_of(fields: Fields) -> KeyPolicy:
+    return KeyPolicy(
+        exportable=flag(fields, "exportable", False),
+        deletion_allowed=False,
+        derived=flag(fields, "derived", False),
+        convergent=flag(fields, "convergent_encryption", False),
+        auto_rotate_s=seconds(fields, "auto_rotate_period", 0),
+        backup=flag(fields, "allow_plaintext_backup", False),
+    )
 
 
 async def read(request: Request) -> Response:
@@ -98,13 +102,12 @@ async def configure(request: Request) -> Response:
     """Minimum versions and what may happen to the key."""
     caller, fields = await caller_of(request, "security"), await fields_of(request)
     view = await caller.key(request.path_params["name"])
-    if flag(fields, "allow_plaintext_backup", False):
-        raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
     policy = msgspec.structs.replace(
         view.policy,
         deletion_allowed=flag(fields, "deletion_allowed", view.policy.deletion_allowed),
         exportable=flag(fields, "exportable", view.policy.exportable),
         auto_rotate_s=seconds(fields, "auto_rotate_period", view.policy.auto_rotate_s),
+        backup=flag(fields, "allow_plaintext_backup", view.policy.backup),
     )
     minimum = number(fields, "min_decryption_version", view.minimum_version) or 1
     encrypting = number(fields, "min_encryption_version", view.minimum_encryption_version)
@@ -153,6 +156,24 @@ async def restore_deleted(request: Request) -> Response:
     return nothing()
 
 
+async def back_up(request: Request) -> Response:
+    """A key for this HSM alone: Vault's is in the clear, ours is sealed. Both come back by `restore`."""
+    caller = await caller_of(request, "security")
+    view = await caller.key(request.path_params["name"])
+    blob: bytes = await caller.write("back_up_key", view.name, caller.subject)
+    return answer({"backup": base64.b64encode(blob).decode()})
+
+
+async def restore(request: Request) -> Response:
+    """Bring a deleted or destroyed key back under its own name."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    name = request.path_params.get("name", "")
+    blob = decoded(fields.get("backup"), "backup")
+    view: KeyView = await caller.write("bring_back_key", name, caller.subject, blob)
+    await caller.write("enable_key", view.name, caller.subject)
+    return nothing()
+
+
 async def cache(request: Request) -> Response:
     """How many keys are cached: as many as a session holds, which nobody needs to choose."""
     await caller_of(request, "security")
@@ -163,11 +184,18 @@ async def cache(request: Request) -> Response:
     return nothing()
 
 
+async def engine(request: Request) -> Response:
+    """Whether encrypting makes the keys that it lacks: it does, as in Vault."""
+    await caller_of(request, "security")
+    if request.method != "GET" and flag(await fields_of(request), "disable_upsert", False):
+        raise NotSupportedError("encrypting without making keys", "create the key before")
+    return answer({"disable_upsert": False})
+
+
 async def unserved(request: Request) -> Response:
     """What Vault has and we have not."""
     await caller_of(request, "security")
-    what = request.url.path.removeprefix("/v1/transit/").partition("/")[0]
-    raise NotSupportedError(_UNSERVED.get(what, "this operation"), "README tells what there is")
+    raise NotSupportedError("certificates and imported versions of keys", "README tells what there is")
 
 
 async def wrapping_key(request: Request) -> Response:
@@ -180,6 +208,8 @@ async def import_(request: Request) -> Response:
     """Take in a wrapped key."""
     caller, fields = await caller_of(request, "security"), await fields_of(request)
     key_type = key_type_of(fields)
+    if fields.get("public_key"):
+        raise NotSupportedError("importing a public key alone", "the HSM keeps private ones")
     digest = _HASHES.get(text(fields, "hash_function", "SHA256").upper().replace("-", ""))
     if digest is None:
         raise NotSupportedError("this hash function", f"choose one of {', '.join(_HASHES)}")
@@ -191,7 +221,7 @@ async def import_(request: Request) -> Response:
         decoded(fields.get("ciphertext"), "ciphertext"),
         "raw" if key_type in SYMMETRIC else "pkcs8",
         OPERATIONS.get(key_type, _DEFAULT_OPERATIONS),
-        KeyPolicy(exportable=flag(fields, "exportable", False), deletion_allowed=False),
+        _policy_of(fields),
         digest,
     )
     return nothing()
@@ -244,17 +274,6 @@ async def _public(caller: TransitCaller, view: KeyView, version: int, context: b
     return base64.b64encode(raw).decode()
 
 
-def _check_creation(fields: Fields) -> None:
-    if flag(fields, "allow_plaintext_backup", False):
-        raise NotSupportedError("plaintext backup", "keys leave wrapped, or not at all")
-
-
-_UNSERVED: Final = {
-    "backup": "backup of a key in the clear",
-    "restore": "restoring a key from a backup in the clear",
-    "config": "the settings of managed keys",
-    "keys": "certificates and imported versions of keys",
-}
 _CHANGING: Final = ["POST", "PUT"]
 ROUTES: Final = (
     Route("/cache-config", cache, methods=["GET", *_CHANGING]),
@@ -263,10 +282,10 @@ ROUTES: Final = (
     Route("/keys/{name}/import_version", unserved, methods=_CHANGING),
     Route("/keys/{name}/csr", unserved, methods=_CHANGING),
     Route("/keys/{name}/set-certificate", unserved, methods=_CHANGING),
-    Route("/config/keys", unserved, methods=["GET", *_CHANGING]),
-    Route("/backup/{name}", unserved, methods=["GET"]),
-    Route("/restore", unserved, methods=_CHANGING),
-    Route("/restore/{name}", unserved, methods=_CHANGING),
+    Route("/config/keys", engine, methods=["GET", *_CHANGING]),
+    Route("/backup/{name}", back_up, methods=["GET"]),
+    Route("/restore", restore, methods=_CHANGING),
+    Route("/restore/{name}", restore, methods=_CHANGING),
     Route("/keys", list_, methods=["LIST", "GET"]),
     Route("/keys/", list_, methods=["LIST", "GET"]),
     Route("/keys/{name}", create, methods=["POST", "PUT"]),

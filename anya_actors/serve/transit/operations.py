@@ -64,7 +64,7 @@ async def encrypt(request: Request) -> Response:
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_nonce(item)
+        _check_unserved(item)
         plaintext = decoded(item.get("plaintext"), "plaintext")
         version = number(item, "key_version", 0)
         extra = given(item, "associated_data")
@@ -83,7 +83,7 @@ async def decrypt(request: Request) -> Response:
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_nonce(item)
+        _check_unserved(item)
         version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
         extra = given(item, "associated_data")
         return DecryptRequest(view.name, data, algorithm, extra, version, given(item, "context"))
@@ -101,7 +101,7 @@ async def rewrap(request: Request) -> Response:
     algorithm = _cipher(view)
 
     def prepare(item: Fields) -> Operation:
-        _check_nonce(item)
+        _check_unserved(item)
         version, data = parse_sealed(item.get("ciphertext"), "ciphertext")
         wanted, extra = number(item, "key_version", 0), given(item, "associated_data")
         return RewrapRequest(view.name, data, algorithm, extra, version, wanted, given(item, "context"))
@@ -118,7 +118,7 @@ async def data_key(request: Request) -> Response:
     view, kind = await caller.key(request.path_params["name"]), request.path_params["kind"]
     if kind not in ("plaintext", "wrapped"):
         raise InvalidInputError("type", "choose plaintext or wrapped")
-    _check_nonce(fields)
+    _check_unserved(fields)
     bits = number(fields, "bits", 256)
     if bits not in (128, 256, 512):
         raise InvalidInputError("bits", "choose 128, 256 or 512")
@@ -218,6 +218,8 @@ async def cmac(request: Request) -> Response:
 async def random(request: Request) -> Response:
     """Unpredictable bytes."""
     caller, fields = await caller_of(request, "security:use"), await fields_of(request)
+    if request.path_params.get("source", "platform") not in ("platform", "all"):
+        raise NotSupportedError("another source of chance", "the operating system is the one there is")
     asked = request.path_params.get("bytes")
     length = number({"bytes": asked} if asked else fields, "bytes", 32)
     found: bytes = await caller.read("random_bytes", caller.subject, length)
@@ -272,10 +274,16 @@ async def _done(
     for item, result in zip(items, results, strict=True):
         if isinstance(item, dict) and item.get("reference") is not None:
             result["reference"] = item["reference"]
-    failed = any("error" in result for result in results)
-    return answer(
-        {"batch_results": results}, number(fields, "partial_failure_response_code", 400) if failed else 200
-    )
+    failures = sum("error" in result for result in results)
+    return answer({"batch_results": results}, _batch_status(fields, failures, len(results)))
+
+
+def _batch_status(fields: Fields, failures: int, of: int) -> int:
+    """200; 400 where all failed; where some did, what the client asked for."""
+    wanted = number(fields, "partial_failure_response_code", 400) or 400
+    if not 200 <= wanted <= 599:
+        raise InvalidInputError("partial_failure_response_code", "choose 200 to 599")
+    return 200 if not failures else wanted if failures < of else 400
 
 
 class RefusedRequestError(InvalidInputError):
@@ -297,9 +305,13 @@ def _cipher(view: KeyView) -> str:
     return CIPHERS[view.key_type]
 
 
-def _check_nonce(fields: Fields) -> None:
+def _check_unserved(fields: Fields) -> None:
     if fields.get("nonce"):
         raise NotSupportedError("a nonce of the caller's", "nonces are the HSM's own")
+    if text(fields, "padding_scheme", "oaep") != "oaep":
+        raise NotSupportedError(
+            "RSA encryption with another padding than OAEP", "it tells attackers too much"
+        )
 
 
 def _signature(found: Answer, fields: Fields) -> str:
@@ -329,7 +341,9 @@ ROUTES: Final = (
     Route("/cmac/{name}", cmac, methods=_CHANGING),
     Route("/cmac/{name}/{length}", cmac, methods=_CHANGING),
     Route("/random", random, methods=_CHANGING),
+    *(Route(f"/random/{name}", random, methods=_CHANGING) for name in ("platform", "all")),
     Route("/random/{bytes}", random, methods=_CHANGING),
+    Route("/random/{source}/{bytes}", random, methods=_CHANGING),
     Route("/hash", hash_, methods=_CHANGING),
     Route("/hash/{hash}", hash_, methods=_CHANGING),
 )

@@ -194,7 +194,7 @@ def key_data(view: KeyView, pems: Mapping[int, str]) -> dict[str, Any]:
         "min_encryption_version": view.minimum_encryption_version,
         "deletion_allowed": view.policy.deletion_allowed,
         "exportable": view.policy.exportable,
-        "allow_plaintext_backup": False,
+        "allow_plaintext_backup": view.policy.backup,
         "derived": view.policy.derived,
         "convergent_encryption": view.policy.convergent,
         "kdf": "hkdf_sha256" if view.policy.derived else "",

@@ -38,6 +38,7 @@ from anya_actors.services.hsm.access import Access
 from anya_actors.services.hsm.access_calls import AccessCalls
 from anya_actors.services.hsm.audit import AuditTrail
 from anya_actors.services.hsm.audit_proofs import AuditProofs
+from anya_actors.services.hsm.backups import BackupCalls, Backups
 from anya_actors.services.hsm.checkpoints import Checkpoints
 from anya_actors.services.hsm.clients import ClientDesk
 from anya_actors.services.hsm.endings import ProcessEndings
@@ -60,7 +61,7 @@ MAX_RANDOM_BYTES: Final = 64 * 1024
 _log = structlog.get_logger(__name__)
 
 
-class HsmService(KeyCalls, AccessCalls):
+class HsmService(KeyCalls, AccessCalls, BackupCalls):
     """Keeps keys under a passphrase, gives them to sessions, audits every use, issues tokens.
 
     Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
@@ -364,6 +365,13 @@ class HsmService(KeyCalls, AccessCalls):
         if self._ring is None:
             raise UnavailableError("the HSM", "it is sealed")
         return self._ring
+
+    @property
+    def _backups(self) -> Backups:
+        ring = self._keys
+        if self._vault is None:
+            raise UnavailableError("the HSM", "it is sealed")
+        return Backups(self._records, self._vault, ring)
 
     @property
     def _rotations(self) -> Rotations:

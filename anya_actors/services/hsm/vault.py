@@ -65,6 +65,18 @@ class Vault:
             wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
         return msgspec.structs.replace(version, wrapped=wrapped, kek_version=kek_version)
 
+    def seal(self, data: bytes, context: bytes) -> bytes:
+        """Other bytes than a key under the newest key-encryption key, whose version stands in front."""
+        kek_version = max(self._keks)
+        return kek_version.to_bytes(4, "big") + self._cipher.seal(self._keks[kek_version], data, context)
+
+    def open(self, blob: bytes, context: bytes) -> Secret:
+        """What `seal` made; raise `UnopenableError`."""
+        kek = self._keks.get(int.from_bytes(blob[:4], "big"))
+        if kek is None:
+            raise UnopenableError
+        return self._cipher.open(kek, blob[4:], context)
+
     def signing_key(self, slot: KeySlot) -> SigningKey:
         """The newest version of one of the HSM's own keys, ready to sign."""
         with self.unwrap(slot, slot.versions[-1]) as private_key:

@@ -142,6 +142,17 @@ async def test_a_batch_that_fails_in_part_answers_with_the_status_that_was_asked
         first, second = answer.json()["data"]["batch_results"]
         assert first["ciphertext"].startswith("vault:v1:")
         assert (sorted(second), second["reference"]) == (["error", "reference"], "b")
+        for items, code, status in (
+            ([{"plaintext": TEXT}], 207, 200),
+            ([{"plaintext": "not base64!"}], 207, 400),
+            ([{"plaintext": TEXT}, {}], 99, 400),
+            ([{"plaintext": TEXT, "padding_scheme": "pkcs1v15"}, {"plaintext": TEXT}], 299, 299),
+        ):
+            body = {"batch_input": items, "partial_failure_response_code": code}
+            answer = requests.post(
+                f"{listener.url}/v1/transit/encrypt/k", json=body, headers=headers, timeout=30
+            )
+            assert answer.status_code == status, answer.text
 
     await run(work)
 
@@ -351,7 +362,8 @@ async def test_a_derived_ed25519_key_shows_the_public_key_of_a_context(listener:
 
 
 async def test_macs_data_keys_hashes_and_chance(listener: Listener) -> None:
-    transit = (await listener.client()).secrets.transit
+    client = await listener.client()
+    transit = client.secrets.transit
 
     def work() -> None:
         transit.create_key("k")
@@ -367,6 +379,12 @@ async def test_macs_data_keys_hashes_and_chance(listener: Listener) -> None:
         assert "plaintext" not in transit.generate_data_key("k", "wrapped")["data"]
         summed = transit.hash_data(TEXT, algorithm="sha2-256", output_format="hex")["data"]["sum"]
         assert summed == hashlib.sha256(b"a text").hexdigest()
+        for path in ("random/platform/16", "random/all/16", "random/16"):
+            drawn_here = client.write(f"transit/{path}", format="hex")["data"]["random_bytes"]
+            assert len(drawn_here) == 32
+        assert len(base64.b64decode(client.write("transit/random/platform")["data"]["random_bytes"])) == 32
+        with pytest.raises(InvalidRequest, match="not supported"):
+            client.write("transit/random/seal/16")
         drawn = {transit.generate_random_bytes(n_bytes=32)["data"]["random_bytes"] for _ in range(5)}
         assert len(drawn) == 5
 
@@ -385,8 +403,13 @@ async def test_a_wrapped_key_is_imported(listener: Listener) -> None:
         oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
         blob = wrapping.encrypt(ephemeral, oaep) + aes_key_wrap_with_padding(ephemeral, b"\x07" * 32)
         client.write(
-            "transit/keys/in/import", ciphertext=b64(blob), hash_function="SHA256", type="aes256-gcm96"
+            "transit/keys/in/import",
+            ciphertext=b64(blob),
+            hash_function="SHA256",
+            type="aes256-gcm96",
+            exportable=True,
         )
+        assert client.secrets.transit.read_key("in")["data"]["exportable"] is True
         sealed = client.secrets.transit.encrypt_data("in", TEXT)["data"]["ciphertext"]
         assert client.secrets.transit.decrypt_data("in", sealed)["data"]["plaintext"] == TEXT
         with pytest.raises(InvalidRequest):
@@ -436,8 +459,8 @@ SURFACE: dict[str, str] = {
     "generate_hmac": "works",
     "sign_data": "works",
     "verify_signed_data": "works",
-    "backup_key": REFUSED,
-    "restore_key": REFUSED,
+    "backup_key": "works",
+    "restore_key": "works",
     "trim_key": "works",
 }
 
@@ -453,8 +476,12 @@ async def test_every_method_of_hvac_works_or_is_refused_by_name(listener: Listen
         transit.create_key("s", key_type="ecdsa-p384")
         sealed = transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
         signed = transit.sign_data("s", TEXT)["data"]["signature"]
+        transit.create_key("gone", allow_plaintext_backup=True)
+        backup = transit.backup_key("gone")["data"]["backup"]
+        transit.update_key_configuration("gone", deletion_allowed=True)
+        transit.delete_key("gone")
         calls: dict[str, tuple[Any, ...]] = {
-            "create_key": ("another",),
+            "create_key": ("another", None, None, None, True),
             "read_key": ("k",),
             "list_keys": (),
             "update_key_configuration": ("another", None, None, True),
@@ -469,8 +496,8 @@ async def test_every_method_of_hvac_works_or_is_refused_by_name(listener: Listen
             "generate_hmac": ("k", TEXT),
             "sign_data": ("s", TEXT),
             "verify_signed_data": ("s", TEXT, signed),
-            "backup_key": ("k",),
-            "restore_key": ("bm90aGluZw==",),
+            "backup_key": ("another",),
+            "restore_key": (backup,),
             "trim_key": ("k", 1),
             "delete_key": ("another",),
         }
@@ -517,6 +544,31 @@ async def test_what_tools_ask_before_they_begin_is_answered(listener: Listener) 
         signed = client.write("transit/sign/k/sha2-256", **how)["data"]["signature"]
         how = {"input": digest, "prehashed": True, "signature": signed}
         assert client.write("transit/verify/k/sha2-256", **how)["data"]["valid"] is True
+
+    await run(work)
+
+
+async def test_what_would_change_an_answer_is_refused_and_not_overlooked(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        for headers in ({"X-Vault-Namespace": "team"}, {"X-Vault-Wrap-TTL": "60s"}):
+            own = {"X-Vault-Token": client.token, **headers}
+            url = f"{listener.url}/v1/transit/random"
+            answer = requests.post(url, headers=own, timeout=30)
+            assert answer.status_code == 400
+            assert "not supported" in answer.text
+        assert client.read("transit/config/keys")["data"]["disable_upsert"] is False
+        client.write("transit/config/keys", disable_upsert=False)
+        for path, fields in (
+            ("config/keys", {"disable_upsert": True}),
+            ("keys/k/csr", {}),
+            ("keys/k/import_version", {}),
+            ("keys/k/set-certificate", {}),
+            ("keys/k/import", {"public_key": "x"}),
+        ):
+            with pytest.raises(InvalidRequest, match="not supported"):
+                client.write(f"transit/{path}", **fields)
 
     await run(work)
 
