@@ -62,6 +62,28 @@ async def gone(actors: Actors, name: str) -> None:
         )
 
 
+async def test_a_batch_of_python_goes_on_in_a_new_session_when_its_process_is_killed_in_the_middle(
+    actors: Actors, kill_actor: Strike
+) -> None:
+    from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+    from anya_actors.adapters.system.randomness import SystemRandomness
+    from anya_actors.services.owned_hsm import OwnedHsm
+
+    hsm = OwnedHsm(actors, "alice", SystemRandomness(), NaclSealedBoxes())
+    await hsm.create_key("k", "ed25519")
+    messages = [index.to_bytes(4, "big") for index in range(20_000)]
+    async with hsm.session("k") as s:
+        signing = asyncio.ensure_future(s.sign_batch("k", messages, "ed25519"))
+        (first,) = await hsm.sessions()
+        await kill_actor(actors, first.actor)
+        signatures = await signing
+        await s.verify_batch("k", messages, signatures, "ed25519")
+        (second,) = await hsm.sessions()
+        assert second.session_id != first.session_id
+    assert await hsm.sessions() == []
+    await gone(actors, second.actor)
+
+
 async def test_a_session_signs_in_a_process_of_its_own_and_ends_with_it(actors: Actors) -> None:
     await make(actors, "k")
     await make(actors, "readonly", "verify")
