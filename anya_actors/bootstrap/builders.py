@@ -17,7 +17,7 @@ from anya_actors.adapters.actors.event_bus import ActorsEventBus
 from anya_actors.adapters.files.secret_file import read_secret_file
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
-from anya_actors.bootstrap.keys import open_keys
+from anya_actors.bootstrap.keys import open_keys, token_modules
 from anya_actors.bootstrap.stores import open_stores
 from anya_actors.config import HsmSettings, LogSettings, Settings
 from anya_actors.domain.machine import AnyaError
@@ -38,7 +38,7 @@ class HsmBuilder:
     settings: Settings
 
     async def prepare(self) -> None:
-        _import("anya_actors.services.hsm", *_SEALING)
+        _import("anya_actors.services.hsm", *_SEALING, *token_modules(self.settings.hsm))
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
         from anya_actors.adapters.files.append_log import FileAppendLog
@@ -90,7 +90,7 @@ class HsmSessionBuilder:
     async def prepare(self) -> None:
         from anya_actors.coordinator.client import connect
 
-        _import("anya_actors.services.hsm_session", *_SEALING)
+        _import("anya_actors.services.hsm_session", *_SEALING, *token_modules(self.settings))
         # A first call to another process takes Ray longer than all of the opening besides.
         with contextlib.suppress(AnyaError):
             await connect().call("hsm/main", "transport_key", timeout_s=_REACH_S)

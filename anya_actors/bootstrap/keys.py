@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,12 @@ from anya_actors.ports.randomness import Randomness
 
 if TYPE_CHECKING:
     from anya_actors.ports.key_algorithms import KeyAlgorithms
+
+
+def token_modules(settings: HsmSettings) -> tuple[str, ...]:
+    """What a process that will open the token can load before."""
+    chosen = settings.backend == "pkcs11" and importlib.util.find_spec("pkcs11") is not None
+    return ("anya_actors.adapters.pkcs11.algorithms",) if chosen else ()
 
 
 def open_keys(settings: HsmSettings, randomness: Randomness, *, writing: bool) -> KeyAlgorithms:
