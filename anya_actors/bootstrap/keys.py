@@ -37,8 +37,13 @@ def open_keys(settings: HsmSettings, randomness: Randomness, *, writing: bool) -
     except ImportError:
         raise NotSupportedError("a PKCS#11 token", "install anya-actors[pkcs11]") from None
     way = _way(settings)
-    pin = read_secret_file(Path(way.pin_file)).reveal()
-    token = open_token(Path(way.module), way.token, pin, serial=way.serial, writing=writing)
+    token = open_token(
+        Path(way.module),
+        way.token,
+        lambda: read_secret_file(Path(way.pin_file)).reveal(),
+        serial=way.serial,
+        writing=writing,
+    )
     return TokenKeyAlgorithms(token, randomness)
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import MGF, Attribute, GCMParams, Mechanism, ObjectClass
 
 from anya_actors.adapters.pkcs11.objects import CURVES, octet_string
-from anya_actors.adapters.pkcs11.token import NAME, Token, check_mechanisms
+from anya_actors.adapters.pkcs11.token import LOST, NAME, Token, check_mechanisms
 from anya_actors.domain.keys.algorithms import (
     RSA_BITS,
     SYMMETRIC,
@@ -37,18 +37,19 @@ _MACS: Final[Mapping[str, Mechanism]] = {
     "hmac-sha384": Mechanism.SHA384_HMAC,
     "hmac-sha512": Mechanism.SHA512_HMAC,
 }
-_LOST: Final = (pkcs11.DeviceRemoved, pkcs11.DeviceError, pkcs11.SessionHandleInvalid, pkcs11.TokenNotPresent)
 
 
 class TokenKey:
     """One key of a token. Its repr shows its id, which is of no use without the token's PIN."""
 
-    def __init__(self, key_type: str, token: Token, identity: bytes, key: Any, public_key: bytes) -> None:
+    def __init__(self, key_type: str, token: Token, identity: bytes, public_key: bytes) -> None:
         self._key_type = key_type
         self._token = token
         self._identity = identity
         self._public_key = public_key
-        self._key: Any = key
+        self._is_wiped = False
+        self._opened = 0
+        self._key: Any = None
 
     @classmethod
     def found(
@@ -56,15 +57,13 @@ class TokenKey:
     ) -> TokenKey:
         """The key of this id; ``read`` gives a public key our own form. Raises `UnavailableError`."""
         with token.session() as session:
-            try:
-                if key_type in SYMMETRIC:
-                    key = session.get_key(object_class=ObjectClass.SECRET_KEY, id=identity)
-                    return cls(key_type, token, identity, key, b"")
-                key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, id=identity)
-                public = session.get_key(object_class=ObjectClass.PUBLIC_KEY, id=identity)
-            except pkcs11.NoSuchKey:
-                raise UnavailableError(f"key {identity.hex()}", f"{NAME} does not have it") from None
-            return cls(key_type, token, identity, key, read(key_type, _written(key_type, public)))
+            public_key = b""
+            if key_type not in SYMMETRIC:
+                public = _find(session, ObjectClass.PUBLIC_KEY, identity)
+                public_key = read(key_type, _written(key_type, public))
+            key = cls(key_type, token, identity, public_key)
+            key._loaded(session)
+        return key
 
     def __repr__(self) -> str:
         return f"TokenKey({self._key_type}, {self._identity.hex()})"
@@ -90,8 +89,8 @@ class TokenKey:
         if len(nonce) != NONCE_BYTES:
             raise InvalidInputError("nonce", f"it has {NONCE_BYTES} bytes, not {len(nonce)}")
         parameters = GCMParams(nonce, associated_data, TAG_BITS)
-        with self._token.session():
-            sealed = self._loaded().encrypt(
+        with self._token.session() as session:
+            sealed = self._loaded(session).encrypt(
                 plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameters
             )
         return nonce + bytes(sealed)
@@ -103,11 +102,11 @@ class TokenKey:
             raise InvalidCiphertextError(algorithm)
         parameters = GCMParams(ciphertext[:NONCE_BYTES], associated_data, TAG_BITS)
         sealed = ciphertext[NONCE_BYTES:]
-        with self._token.session():
-            key = self._loaded()
+        with self._token.session() as session:
+            key = self._loaded(session)
             try:
                 return bytes(key.decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=parameters))
-            except _LOST:
+            except LOST:
                 raise
             except (pkcs11.PKCS11Error, ValueError):  # each token has an error of its own for a wrong tag
                 raise InvalidCiphertextError(algorithm) from None
@@ -123,18 +122,22 @@ class TokenKey:
         size = int(algorithm[-3:]) // 8
         if len(mac) != size:
             raise InvalidInputError("mac", f"{algorithm} gives {size} bytes, not {len(mac)}")
-        with self._token.session():
-            holds = self._loaded().verify(message, mac, mechanism=_MACS[algorithm])
+        with self._token.session() as session:
+            holds = self._loaded(session).verify(message, mac, mechanism=_MACS[algorithm])
         if not holds:
             raise InvalidSignatureError(algorithm)
 
     def wipe(self) -> None:
         """Let go of the key; it stays in the token."""
-        self._key = None
+        self._is_wiped, self._key = True, None
 
-    def _loaded(self) -> Any:
-        if self._key is None:
+    def _loaded(self, session: Any) -> Any:
+        if self._is_wiped:
             raise InvalidInputError("key", "it was wiped")
+        if self._opened != self._token.opened:
+            kind = ObjectClass.SECRET_KEY if self._key_type in SYMMETRIC else ObjectClass.PRIVATE_KEY
+            self._key = _find(session, kind, self._identity)
+            self._opened = self._token.opened
         return self._key
 
     def _check_mac(self, algorithm: str, operation: str) -> None:
@@ -149,8 +152,8 @@ class TokenKey:
 
     def _signed(self, message: bytes, mechanism: Mechanism, parameters: object = None) -> bytes:
         check_mechanisms(self._token, "this algorithm", mechanism)
-        with self._token.session():
-            return bytes(self._loaded().sign(message, mechanism=mechanism, mechanism_param=parameters))
+        with self._token.session() as session:
+            return bytes(self._loaded(session).sign(message, mechanism=mechanism, mechanism_param=parameters))
 
     def _sign_rsa(self, message: bytes, algorithm: str) -> bytes:
         form, _, digest = algorithm.removeprefix("rsa-").partition("-")
@@ -178,6 +181,13 @@ class TokenKey:
 
 def _unserved(algorithm: str) -> NotSupportedError:
     return NotSupportedError(f"{algorithm} in a token", "choose SHA-2 over the message itself")
+
+
+def _find(session: Any, kind: ObjectClass, identity: bytes) -> Any:
+    try:
+        return session.get_key(object_class=kind, id=identity)
+    except pkcs11.NoSuchKey:
+        raise UnavailableError(f"key {identity.hex()}", f"{NAME} does not have it") from None
 
 
 def _written(key_type: str, public: Any) -> bytes:

@@ -45,7 +45,7 @@ def token(module: Path) -> Any:
     from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
     from anya_actors.adapters.pkcs11.token import open_token
 
-    return TokenKeyAlgorithms(open_token(module, LABEL, PIN, writing=True), SystemRandomness())
+    return TokenKeyAlgorithms(open_token(module, LABEL, lambda: PIN, writing=True), SystemRandomness())
 
 
 def material(key_type: str) -> tuple[KeyMaterial, Secret]:
@@ -154,6 +154,19 @@ def test_a_discarded_key_is_gone_from_the_token_for_ever(token: Any) -> None:
     token.load("p256", other)
 
 
+def test_a_token_that_was_taken_away_is_opened_again_and_its_keys_are_found_anew(token: Any) -> None:
+    key = token.load("ed25519", token.generate("ed25519"))
+    before = key.sign(b"message", "ed25519")
+    with token._token.session() as session:
+        session.close()
+    with pytest.raises(UnavailableError, match="SessionHandleInvalid"):
+        key.sign(b"message", "ed25519")
+    assert key.sign(b"message", "ed25519") == before
+    key.wipe()
+    with pytest.raises(InvalidInputError, match="wiped"):
+        key.sign(b"message", "ed25519")
+
+
 def test_a_key_in_software_is_no_key_of_the_token_nor_the_other_way_round(token: Any) -> None:
     with pytest.raises(NotSupportedError, match="without the token"):
         token.load("p256", OUTSIDE.generate("p256"))
@@ -168,9 +181,9 @@ def test_a_token_that_is_not_there_and_a_wrong_pin_are_told(module: Path) -> Non
     from anya_actors.adapters.pkcs11.token import open_token
 
     with pytest.raises(UnavailableError, match="labelled 'other'"):
-        open_token(module, "other", PIN, writing=False)
+        open_token(module, "other", lambda: PIN, writing=False)
     with pytest.raises(UnavailableError, match="no-such-module"):
-        open_token(Path("/no-such-module.so"), LABEL, PIN, writing=False)
+        open_token(Path("/no-such-module.so"), LABEL, lambda: PIN, writing=False)
 
 
 def test_what_no_token_does_is_refused(token: Any) -> None:

@@ -31,7 +31,7 @@ def opened(module: Path, pin: str = PIN, *, writing: bool = False) -> Any:
     from anya_actors.adapters.pkcs11.algorithms import TokenKeyAlgorithms
     from anya_actors.adapters.pkcs11.token import open_token
 
-    return TokenKeyAlgorithms(open_token(module, LABEL, pin, writing=writing), SystemRandomness())
+    return TokenKeyAlgorithms(open_token(module, LABEL, lambda: pin, writing=writing), SystemRandomness())
 
 
 def sign(module: Path, key_type: str, handle: bytes) -> list[bytes]:
