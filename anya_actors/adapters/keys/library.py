@@ -18,7 +18,7 @@ from anya_actors.adapters.keys import (
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.algorithms import CMACS, RSA_BITS, check_algorithm, check_key_type
 from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
-from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.domain.machine import InvalidInputError, NotSupportedError, UnavailableError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, KeyFamily, PrivateKey, SigningKey
 from anya_actors.ports.randomness import Randomness
 
@@ -48,7 +48,9 @@ class LibraryKeyAlgorithms:
             raise NotSupportedError("a key in a PKCS#11 token", 'set hsm.backend to "pkcs11" to use it')
 
     def discard(self, private_key: Secret) -> None:
-        """Nothing: it is nowhere else."""
+        """Nothing for a key in software: it is nowhere else."""
+        if private_key.buffer.startswith(HANDLE_PREFIX):
+            raise UnavailableError("the PKCS#11 token", 'hsm.backend is "software"')
 
     def generate(self, key_type: str) -> Secret:
         """A new private key: 32 bytes, a BIP32 node of 73, or PKCS#8 (RSA)."""

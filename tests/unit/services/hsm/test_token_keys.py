@@ -94,6 +94,25 @@ async def test_what_a_dead_hsm_owed_to_destroy_its_successor_destroys(
     assert (await again.key("k")).state == "destroyed"
 
 
+async def test_without_its_token_the_hsm_comes_to_life_and_still_owes(
+    bench: LocalHsm, hsm: HsmService, token: MemoryToken
+) -> None:
+    await deleted(hsm, "k")
+    token.is_plugged_in = False
+    with pytest.raises(UnavailableError, match="unplugged"):
+        await hsm.destroy_key("k", "alice", message_id="destroy")
+    bench.kill("hsm/main")
+    in_software = LocalHsm(stores=bench.stores, log=bench.log, clock=bench.clock)
+    software = await in_software.start()
+    assert (await software.key("k")).state == "destroyed"
+    assert len(token.kept) == 1
+    await in_software.close()
+    token.is_plugged_in = True
+    again = await bench.start()
+    await again.destroy_key("k", "alice", message_id="destroy")
+    assert token.kept == {}
+
+
 async def test_an_unplugged_token_holds_up_no_other_key(
     bench: LocalHsm, hsm: HsmService, token: MemoryToken
 ) -> None:
