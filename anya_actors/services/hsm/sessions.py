@@ -72,9 +72,9 @@ class SessionDesk:
                 view = await self._records.engine.handle(
                     SESSIONS, event, message_id=message_id, request=request
                 )
-                self._starting.begin(event.session.actor)
+                self._starting.begin(_session_view(view).actor)
                 await self._records.audited(SESSIONS)
-                self._touch(event.session.session_id)
+                self._touch(_session_view(view).session_id)
         return _session_view(view)
 
     async def views(self) -> list[SessionView]:

@@ -73,6 +73,17 @@ async def test_no_process_is_asked_for_when_the_opening_is_refused_or_repeated()
     await bench.close()
 
 
+async def test_one_process_is_asked_for_when_a_call_is_sent_twice_at_once() -> None:
+    # The second one drew an id of its own, which no session has.
+    bench, hsm, coordinator = await started(MemoryAppendLog())
+    calls = (hsm.open_session("alice", ("k",), message_id="open") for _ in range(2))
+    first, second = await asyncio.gather(*calls)
+    assert first == second
+    asked = {await coordinator.located.get(), await coordinator.located.get()}
+    assert asked == {first.actor}
+    await bench.close()
+
+
 async def test_a_session_opens_also_when_no_process_can_be_asked_for() -> None:
     bench = LocalHsm()  # its actors know no coordinator
     hsm = await bench.start()
