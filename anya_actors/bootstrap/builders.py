@@ -6,7 +6,7 @@ has paid already.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,14 @@ from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.bootstrap.keys import open_keys, token_modules
 from anya_actors.bootstrap.stores import open_stores
 from anya_actors.config import HsmSettings, LogSettings, Settings
-from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.actors import Actors
 
 if TYPE_CHECKING:
+    from anya_actors.adapters.linux.audit_line import DirectAudit
     from anya_actors.ports.bitcoin_rpc import BitcoinRpc
     from anya_actors.ports.passphrase import PassphraseSource
 
 NODE = "bitcoin-node/main"
-_REACH_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,12 @@ class HsmSessionBuilder:
     settings: HsmSettings
 
     async def prepare(self) -> None:
-        from anya_actors.coordinator.client import connect
-
         _import("anya_actors.services.hsm_session", *_SEALING, *token_modules(self.settings))
         # A first call to another process takes Ray longer than all of the opening besides.
-        with contextlib.suppress(AnyaError):
-            await connect().call("hsm/main", "transport_key", timeout_s=_REACH_S)
+        await _direct_audit().reach()
+        _rehearse()
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
-        from anya_actors.adapters.linux.audit_line import DirectAudit
         from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
         from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
         from anya_actors.services.hsm_session import HsmSessionService
@@ -104,7 +100,7 @@ class HsmSessionBuilder:
         randomness = SystemRandomness()
         service = HsmSessionService(
             session_id=name.partition("/")[2],
-            actors=DirectAudit(actors),
+            actors=_direct_audit(),
             algorithms=open_keys(self.settings, randomness, writing=False),
             boxes=NaclSealedBoxes(),
             guard=LinuxProcessGuard(),
@@ -215,6 +211,30 @@ def warm_up(log: LogSettings) -> None:
     """What every actor's process does before it is known which actor it will be."""
     configure_logs(log.level, log.format)
     _import("anya_actors.services.durable", "anya_actors.adapters.rocksdb.state_store")
+
+
+@functools.cache
+def _direct_audit() -> DirectAudit:
+    """This process's way to other actors; it is there before it is known for which session."""
+    from anya_actors.adapters.linux.audit_line import DirectAudit
+    from anya_actors.coordinator.client import connect
+
+    return DirectAudit(connect())
+
+
+def _rehearse() -> None:
+    """Open a box and load a key: the libraries make themselves ready at their first use."""
+    from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
+    from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+    from anya_actors.domain.keys.secret import Secret
+
+    algorithms, boxes = LibraryKeyAlgorithms(SystemRandomness()), NaclSealedBoxes()
+    recipient = boxes.recipient()
+    with Secret(bytearray(32)) as nothing:
+        recipient.open(boxes.seal(nothing, recipient.public_key)).wipe()
+    for key_type in ("ed25519", "secp256k1"):
+        algorithms.load(key_type, algorithms.generate(key_type)).wipe()
+    recipient.wipe()
 
 
 def _import(*modules: str) -> None:

@@ -183,6 +183,10 @@ class DirectAudit:
                     pass
         return await self._actors.call(actor, method, *args, message_id=message_id, timeout_s=timeout_s)
 
+    async def reach(self) -> None:
+        """Look for the line now, not at the first entry."""
+        await self._connect()
+
     async def _connect(self) -> _Line | None:
         async with self._connecting:
             if self._line is not None and self._line.is_open:

@@ -71,6 +71,15 @@ async def test_records_arrive_whole_and_many_at_once(hsm: Hsm) -> None:
     hsm.line.close()
 
 
+async def test_a_line_that_was_reached_is_not_looked_for_at_the_first_entry(hsm: Hsm) -> None:
+    actors = await hsm.start()
+    await actors.reach()
+    hsm.name = ""
+    await append(actors)
+    assert len(hsm.appended) == 1
+    hsm.line.close()
+
+
 async def test_every_other_call_goes_the_usual_way(hsm: Hsm) -> None:
     actors = await hsm.start()
     assert await actors.call("hsm/main", "release_keys", "s", message_id="m") == "the usual answer"
