@@ -106,6 +106,7 @@ class HsmSettings(_Section, frozen=True, kw_only=True):
     session_idle_timeout_s: Seconds = 900
     session_absolute_timeout_s: Seconds = 86_400
     max_sessions: Positive = 32
+    auto_seal_after_s: Seconds | None = None
     warm_sessions: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
 
 
@@ -174,6 +175,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     def passphrase_file(self) -> Path:
         """The file that unseals the HSM."""
         return self.hsm.passphrase_file or self.data_dir / "hsm" / "passphrase"
+
+    @property
+    def shares_beside(self) -> Path:
+        """Where shares of the passphrase are looked for while that file is not there."""
+        return self.passphrase_file.with_name("shares")
 
     def to_public(self) -> dict[str, Any]:
         """Every setting, for ``GET /api/v1/system``. Secrets are files: only their paths show."""

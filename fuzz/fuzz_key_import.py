@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["anya_actors.domain", "anya_actors.adap
     from anya_actors.adapters.keys.wrapping import unwrap
     from anya_actors.adapters.sealing.passphrase_file import read_private_file
     from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
-    from anya_actors.adapters.sealing.shamir_shares import ShareDirectory, split_passphrase
+    from anya_actors.adapters.sealing.shamir_shares import join_shares, split_passphrase
     from anya_actors.adapters.system.randomness import SystemRandomness
     from anya_actors.domain.hsm.material import KeyMaterial, pack_material, unpack_material
     from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, pack_parcel, unpack_parcel
@@ -89,7 +89,7 @@ def recipient(_: int, data: bytes) -> None:
 
 def shares(_: int, data: bytes) -> None:
     """Share files, one a line."""
-    ShareDirectory(FOLDER)._joined([line.decode("ascii", "replace") for line in data.split(b"\n")])
+    join_shares(FOLDER, [line.decode("ascii", "replace") for line in data.split(b"\n")])
 
 
 def passphrase(_: int, data: bytes) -> None:

@@ -21,6 +21,7 @@ from anya_actors.domain.hsm.views import (
     ConsistencyProofView,
     IssuedToken,
     KeyView,
+    SealView,
     SessionView,
 )
 
@@ -175,6 +176,26 @@ class HsmActor(Shell):
     @served
     async def allot_nonces(self, session_id: str, key: str, version: int, count: int) -> tuple[int, int]:
         return await self.service.allot_nonces(session_id, key, version, count)
+
+    @served
+    async def seal_status(self) -> SealView:
+        return await self.service.seal_status()
+
+    @served
+    async def seal(self, owner: str, *, message_id: str) -> SealView:
+        return await self.service.seal(owner, message_id=message_id)
+
+    @served
+    async def unseal(self, owner: str, *, message_id: str) -> SealView:
+        return await self.service.unseal(owner, message_id=message_id)
+
+    @served
+    async def rekey(self, owner: str, new_master_key: bool = False, *, message_id: str) -> SealView:
+        return await self.service.rekey(owner, new_master_key, message_id=message_id)
+
+    @served
+    async def change_passphrase(self, owner: str, *, message_id: str) -> SealView:
+        return await self.service.change_passphrase(owner, message_id=message_id)
 
     @served
     async def open_session(self, owner: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:

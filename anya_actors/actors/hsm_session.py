@@ -96,6 +96,10 @@ class HsmSessionActor(Shell):
         await self.service.forget_key(key)
 
     @served
+    async def end_session(self, reason: str) -> None:
+        await self.service.end_session(reason)
+
+    @served
     async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
         return await self.service.shared_point(key, public_key, path)
 

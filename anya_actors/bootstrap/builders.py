@@ -71,13 +71,11 @@ class HsmBuilder:
         return service, store.epoch
 
     def _passphrase(self) -> PassphraseSource:
+        from anya_actors.adapters.sealing.shamir_shares import FileOrShares, ShareDirectory
+
         if self.settings.hsm.share_directory is not None:
-            from anya_actors.adapters.sealing.shamir_shares import ShareDirectory
-
             return ShareDirectory(self.settings.hsm.share_directory)
-        from anya_actors.adapters.sealing.passphrase_file import PassphraseFile
-
-        return PassphraseFile(self.settings.passphrase_file)
+        return FileOrShares(self.settings.passphrase_file, self.settings.shares_beside)
 
 
 @dataclass(frozen=True)
@@ -252,6 +250,7 @@ def _hsm_settings(settings: Settings) -> Any:
             memory_kib=ours.argon2_memory_kib, iterations=ours.argon2_passes, lanes=ours.argon2_lanes
         ),
         session_limit=ours.max_sessions,
+        auto_seal_after_s=ours.auto_seal_after_s,
         session_idle_timeout_s=round(ours.session_idle_timeout_s),
         session_absolute_timeout_s=round(ours.session_absolute_timeout_s),
     )

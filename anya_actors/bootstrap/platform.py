@@ -56,6 +56,10 @@ class RayPlatform:
         )
         return str(token)
 
+    async def unseal(self) -> None:
+        """Have the HSM read its passphrase, if it was sealed."""
+        await self.actors.call("hsm/main", "unseal", "admin", message_id=secrets.token_hex(16))
+
     async def wait_failed(self) -> AnyaError:
         """Return when the root supervisor has given up."""
         while True:

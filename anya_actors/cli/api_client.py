@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from anya_actors.adapters.files.secret_file import read_secret_file
-from anya_actors.cli.faults import NotAnsweringError, RefusedError, StillStartingError
+from anya_actors.cli.faults import NoAdminTokenError, NotAnsweringError, RefusedError, StillStartingError
 from anya_actors.cli.instance import running
 from anya_actors.config import Settings
 
@@ -63,6 +63,8 @@ def admin_client(settings: Settings) -> Iterator[ApiClient]:
     record = running(settings)
     if record.addresses is None:
         raise StillStartingError(str(settings.data_dir))
+    if not Path(record.admin_token_file).exists():
+        raise NoAdminTokenError(str(settings.data_dir))
     token = read_secret_file(Path(record.admin_token_file)).reveal()
     client = ApiClient(record.addresses.api, token, certificate_file=settings.api.tls_certificate_file)
     try:

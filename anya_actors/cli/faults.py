@@ -73,6 +73,17 @@ class StillStartingError(AnyaError):
         super().__init__(data_dir)
 
 
+class NoAdminTokenError(AnyaError):
+    """The platform runs, and has no token for the administrator: its HSM was sealed before it started."""
+
+    code = "no-admin-token"
+    message = "the platform on {} started with its HSM sealed, so no token could be made"
+    remedy = "Unseal it with a token that was made before, or start it again with 'anya up --unseal'."
+
+    def __init__(self, data_dir: str) -> None:
+        super().__init__(data_dir)
+
+
 class NotAnsweringError(AnyaError):
     """The platform runs, and its HTTP door gives no answer or one we do not understand."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from anya_actors.cli import hsm_keys, hsm_operations, hsm_sessions
+from anya_actors.cli import hsm_keys, hsm_operations, hsm_seal, hsm_sessions
 from anya_actors.cli.hsm_metrics import metrics
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
@@ -23,6 +23,11 @@ app.command("wrapping-key")(hsm_keys.wrapping_key)
 app.add_typer(hsm_keys.app, name="key")
 app.add_typer(hsm_sessions.app, name="session")
 app.add_typer(hsm_operations.app)
+app.command()(hsm_seal.status)
+app.command()(hsm_seal.seal)
+app.command()(hsm_seal.unseal)
+app.command()(hsm_seal.rekey)
+app.command()(hsm_seal.change_passphrase)
 
 Since = Annotated[
     Path | None,

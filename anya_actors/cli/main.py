@@ -73,6 +73,9 @@ def up(
     cluster: Annotated[
         str | None, typer.Option("--cluster", metavar="ADDRESS", help="Join the Ray cluster at this address.")
     ] = None,
+    unseal: Annotated[
+        bool, typer.Option("--unseal", help="Unseal the HSM, if it was sealed before.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start the platform; print its addresses when it is ready. Ctrl-C stops it cleanly."""
@@ -81,7 +84,7 @@ def up(
     from anya_actors.cli.up import run
 
     settings = settings_of(data_dir, config, api__port=port, ray__address=cluster)
-    raise typer.Exit(run(settings, progress(as_json_lines=json), start_platform))
+    raise typer.Exit(run(settings, progress(as_json_lines=json), start_platform, unseal=unseal))
 
 
 @app.command()

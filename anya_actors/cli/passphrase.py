@@ -28,6 +28,8 @@ def ensure_passphrase(settings: Settings) -> bool:
     if path.exists():
         check_secret_file(path)  # not read: the launcher is not to have it in its memory
         return False
+    if settings.shares_beside.exists():
+        return False
     if settings.state_dir.exists():
         raise MissingPassphraseError(str(path), str(settings.data_dir))
     try:
@@ -49,16 +51,48 @@ def _drawn() -> Secret:
     return line
 
 
+def prepare_passphrase(settings: Settings, threshold: int, count: int) -> Path:
+    """Where the next passphrase waits for the HSM: what is there already, else a new one (0600).
+
+    Raises `SecretFileError`, `InvalidInputError`, `DataDirectoryError`.
+    """
+    from anya_actors.adapters.sealing.passphrase_file import next_of
+
+    directory = settings.hsm.share_directory
+    path = next_of(settings.passphrase_file if directory is None else directory)
+    if path.exists():
+        if directory is None:
+            check_secret_file(path)
+        return path
+    try:
+        with _drawn() as line, Secret(line.buffer[:-1]) as passphrase:
+            if directory is None:
+                write_private(path, line.buffer)
+            else:
+                # Under another name first: half of the shares must not be taken for all.
+                draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+                _write_shares(passphrase, draft, threshold, count)
+                draft.rename(path)
+    except OSError as error:
+        raise DataDirectoryError(str(path.parent), error.strerror or str(error)) from None
+    return path
+
+
 def write_shares(passphrase_file: Path, directory: Path, threshold: int, count: int) -> list[Path]:
     """Split the passphrase of a file into new files of mode 0600; their paths.
 
     Raises `PassphraseSourceError`, `InvalidInputError`, `DataDirectoryError`.
     """
     from anya_actors.adapters.sealing.passphrase_file import read_private_file
-    from anya_actors.adapters.sealing.shamir_shares import SUFFIX, split_passphrase
 
     with read_private_file(passphrase_file) as passphrase:
-        shares = split_passphrase(passphrase, threshold, count)
+        return _write_shares(passphrase, directory, threshold, count)
+
+
+def _write_shares(passphrase: Secret, directory: Path, threshold: int, count: int) -> list[Path]:
+    from anya_actors.adapters.sealing.shamir_shares import SUFFIX, split_passphrase
+
+    shares = split_passphrase(passphrase, threshold, count)
     paths = [directory / f"{number}{SUFFIX}" for number in range(1, count + 1)]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,6 +23,9 @@ class Platform(Protocol):
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> str:
         """An access token of the platform's HSM."""
 
+    async def unseal(self) -> None:
+        """Have the HSM read its passphrase, if it was sealed."""
+
     async def wait_failed(self) -> AnyaError:
         """Return when the platform has given up: its root supervisor escalated."""
 

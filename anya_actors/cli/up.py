@@ -40,19 +40,24 @@ from anya_actors.cli.signals import (
 )
 from anya_actors.cli.watchdog import Watchdog
 from anya_actors.config import Settings
+from anya_actors.domain.hsm.errors import SealedError
 from anya_actors.domain.machine import AnyaError
 from anya_actors.serve.port import reserve_port
 
 ADMIN_SCOPES: Final = ("admin",)
 _ADMIN_TOKEN_TTL_S: Final = 24 * 3600
 _RENEW_ADMIN_TOKEN_S: Final = 8 * 3600
+_LOOK_FOR_SEAL_S: Final = 5
 
 
-def run(settings: Settings, progress: Progress, start: StartPlatform) -> int:
-    """Run a platform until it is told to stop or fails. Returns the exit code; prints no traceback."""
+def run(settings: Settings, progress: Progress, start: StartPlatform, *, unseal: bool = False) -> int:
+    """Run a platform until it is told to stop or fails. Returns the exit code; prints no traceback.
+
+    ``unseal`` opens an HSM that was sealed, which a start alone leaves as it is.
+    """
     interrupt_on_signals()
     try:
-        Launcher(settings, progress, start).run()
+        Launcher(settings, progress, start, unseal=unseal).run()
     except AnyaError as error:
         progress.failed(error)
         return exit_code(error)
@@ -70,10 +75,13 @@ def run(settings: Settings, progress: Progress, start: StartPlatform) -> int:
 class Launcher:
     """One run of one platform."""
 
-    def __init__(self, settings: Settings, progress: Progress, start: StartPlatform) -> None:
+    def __init__(
+        self, settings: Settings, progress: Progress, start: StartPlatform, *, unseal: bool = False
+    ) -> None:
         self._settings = settings
         self._progress = progress
         self._start = start
+        self._unseal = unseal
         self._instance = secrets.token_hex(8)
         self._admin_token_file = settings.run_dir / "admin-token"
 
@@ -140,7 +148,7 @@ class Launcher:
                 raise InterruptedStartError
             platform = starting.result()
             try:
-                await self._renew_admin_token(platform)
+                await self._first_admin_token(platform)
                 self._record(directory, temp_dir, platform)
                 self._progress.ready(platform.addresses, self._facts(temp_dir))
                 await self._until_stopped(platform, stop)
@@ -162,7 +170,8 @@ class Launcher:
     async def _until_stopped(self, platform: Platform, stop: StopEvents) -> None:
         async def keep_token() -> NoReturn:
             while True:
-                await asyncio.sleep(_RENEW_ADMIN_TOKEN_S)
+                there = self._admin_token_file.exists()
+                await asyncio.sleep(_RENEW_ADMIN_TOKEN_S if there else _LOOK_FOR_SEAL_S)
                 with contextlib.suppress(AnyaError):  # the present one holds for hours still
                     await self._renew_admin_token(platform)
 
@@ -174,6 +183,14 @@ class Launcher:
         finally:
             renewing.cancel()
             failing.cancel()
+
+    async def _first_admin_token(self, platform: Platform) -> None:
+        if self._unseal:
+            await platform.unseal()
+        try:
+            await self._renew_admin_token(platform)
+        except SealedError as error:  # and stays so: tokens made before still unseal it
+            self._progress.stage("sealed", str(error))
 
     async def _renew_admin_token(self, platform: Platform) -> None:
         token = await platform.issue_token("admin", ADMIN_SCOPES, _ADMIN_TOKEN_TTL_S)

@@ -24,3 +24,9 @@ class PassphraseSource(Protocol):
 
     async def read(self) -> Secret:
         """The passphrase; the caller wipes it. Raises `PassphraseSourceError`."""
+
+    async def read_next(self) -> Secret:
+        """The passphrase that is to take its place; the caller wipes it. Raises `PassphraseSourceError`."""
+
+    async def adopt_next(self) -> None:
+        """From now on `read` gives what `read_next` gave. Raises `PassphraseSourceError`."""

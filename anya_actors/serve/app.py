@@ -30,6 +30,7 @@ from anya_actors.serve.http import (
     security_batches,
     security_keys,
     security_metrics,
+    security_seal,
     wallet,
 )
 from anya_actors.serve.http import system as system_routes
@@ -53,6 +54,7 @@ AREAS: Final = (
     security_keys,
     security_metrics,
     oauth,
+    security_seal,
     events,
     health,
     reference,
@@ -64,6 +66,7 @@ VIEWS: Final = (
     *psbt.VIEWS,
     *security.VIEWS,
     *security_metrics.VIEWS,
+    *security_seal.VIEWS,
     *security_batches.VIEWS,
     *security_access.VIEWS,
 )

@@ -311,6 +311,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "busy-port": 503,
         "hsm-error-state": 503,
         "audit-unavailable": 503,
+        "sealed": 503,
         "wrong-passphrase": 503,
         "passphrase-source": 503,
         "chain-index-damaged": 503,

@@ -184,6 +184,11 @@ class DurableEngine(Generic[S, R]):
         """
         await self._outbox.wait_settled(key)
 
+    async def wait_decided(self) -> None:
+        """Wait until each call that was made before has been committed, or never will be."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._clear_doubts()
+
     @property
     def owed_count(self) -> int:
         """How many commands are owed now, over all keys."""

@@ -67,7 +67,7 @@ class LocalHsm:
         self.log = MemoryAppendLog() if log is None else log  # an empty log is falsy
         self.clock = clock or ManualClock()
         self.randomness = randomness or SystemRandomness()
-        self.passphrase = passphrase
+        self.source = GivenPassphrase(passphrase)
         self.settings = settings or HsmSettings(kdf=CHEAP)
         self.algorithms: KeyAlgorithms = algorithms or OneRsaKey(self.randomness)
         self.guard = RecordingGuard()
@@ -79,7 +79,7 @@ class LocalHsm:
         service = HsmService(
             store=await self.stores.activate("hsm/main"),
             audit_log=self.log,
-            passphrase=GivenPassphrase(self.passphrase),
+            passphrase=self.source,
             kdf=Argon2Kdf(),
             cipher=AesGcmCipher(self.randomness),
             boxes=NaclSealedBoxes(),

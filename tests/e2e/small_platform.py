@@ -56,6 +56,9 @@ class SmallPlatform:
         """A token that nobody accepts."""
         return f"{subject}:{' '.join(scopes)}:{ttl_s}"
 
+    async def unseal(self) -> None:
+        """It has no HSM."""
+
     async def wait_failed(self) -> AnyaError:
         """Never."""
         await asyncio.Event().wait()

@@ -30,8 +30,12 @@ class AesGcmCipher:
         """The plaintext, or `UnopenableError`."""
         if len(sealed) < NONCE_BYTES + TAG_BYTES:
             raise UnopenableError
+        plaintext = Secret(bytearray(len(sealed) - NONCE_BYTES - TAG_BYTES))
         try:
-            plaintext = AESGCM(key.buffer).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
+            AESGCM(key.buffer).decrypt_into(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context, plaintext.buffer
+            )
         except InvalidTag:
+            plaintext.wipe()
             raise UnopenableError from None
-        return Secret.taken(plaintext)
+        return plaintext

@@ -27,6 +27,37 @@ class PassphraseFile:
         """The passphrase; raise `PassphraseSourceError`."""
         return await asyncio.to_thread(read_private_file, self._path)
 
+    async def read_next(self) -> Secret:
+        """What stands in the file beside it."""
+        return await asyncio.to_thread(read_private_file, next_of(self._path))
+
+    async def adopt_next(self) -> None:
+        """Rename the file beside it over it."""
+        await asyncio.to_thread(_adopt, self._path)
+
+
+def next_of(path: Path) -> Path:
+    """Where the next passphrase waits until the HSM is sealed with it: ``<path>.new``."""
+    return path.with_name(f"{path.name}.new")
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename; on disk when it returns. Raises `PassphraseSourceError`."""
+    try:
+        os.replace(source, target)
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        reason = f"it cannot be renamed to {target}: {os.strerror(error.errno or 0)}"
+        raise PassphraseSourceError(str(source), reason) from None
+
+
+def _adopt(path: Path) -> None:
+    rename_durably(next_of(path), path)
+
 
 def read_private_file(path: Path) -> Secret:
     """What only we can read, without one newline at its end; raise `PassphraseSourceError`."""
@@ -47,15 +78,15 @@ def read_private_file(path: Path) -> Secret:
             raise refused("it belongs to another user")
         if stat.S_IMODE(facts.st_mode) & 0o077:
             raise refused(f"others may read it (mode {stat.S_IMODE(facts.st_mode):04o})")
-        data = bytearray(MAX_BYTES + 1)
-        size = os.readv(descriptor, [data])
+        with Secret(bytearray(MAX_BYTES + 1)) as page:
+            size = os.readv(descriptor, [page.buffer])
+            end = size - 1 if size and page.buffer[size - 1] == 0x0A else size
+            secret = Secret(page.buffer[:end])
     finally:
         os.close(descriptor)
     if size > MAX_BYTES:
+        secret.wipe()
         raise refused(f"it is longer than {MAX_BYTES} bytes")
-    del data[size:]
-    if data.endswith(b"\n"):
-        del data[-1:]
-    if not data:
+    if not secret.buffer:
         raise refused("it is empty")
-    return Secret(data)
+    return secret

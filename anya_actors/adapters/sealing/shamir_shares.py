@@ -15,7 +15,12 @@ from typing import Final
 
 from bip39_slip39 import slip39
 
-from anya_actors.adapters.sealing.passphrase_file import read_private_file
+from anya_actors.adapters.sealing.passphrase_file import (
+    PassphraseFile,
+    next_of,
+    read_private_file,
+    rename_durably,
+)
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.passphrase import PassphraseSourceError
@@ -51,32 +56,67 @@ class ShareDirectory:
 
     async def read(self) -> Secret:
         """The passphrase; raise `PassphraseSourceError`."""
+        return await asyncio.to_thread(_read, self._path)
+
+    async def read_next(self) -> Secret:
+        """What the shares of the directory beside it give."""
+        return await asyncio.to_thread(_read, next_of(self._path))
+
+    async def adopt_next(self) -> None:
+        """Put the directory beside it in its place; what was there is then ``<path>.old``."""
+        await asyncio.to_thread(_adopt, self._path)
+
+
+class FileOrShares(PassphraseFile):
+    """The file, or where there is none the shares: either takes the other's place while the HSM runs."""
+
+    def __init__(self, path: Path, directory: Path) -> None:
+        super().__init__(path)
+        self._directory = directory
+
+    async def read(self) -> Secret:
+        """The passphrase; raise `PassphraseSourceError`."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Secret:
-        try:
-            files = sorted(file for file in self._path.iterdir() if file.suffix == SUFFIX)
-        except OSError as error:
-            raise PassphraseSourceError(str(self._path), error.strerror or "it cannot be read") from None
-        mnemonics = []
-        for file in files:
-            with read_private_file(file) as share:
-                mnemonics.append(bytes(share.buffer).decode("ascii", "replace"))
-        return Secret(bytearray(_text_of(self._joined(mnemonics))))
+        split = not self._path.exists() and self._directory.exists()
+        return _read(self._directory) if split else read_private_file(self._path)
 
-    def _joined(self, mnemonics: list[str]) -> bytes:
-        try:
-            needed = slip39.share_from_mnemonic(mnemonics[0]).member_threshold if mnemonics else 1
-            if len(mnemonics) < needed:
-                raise PassphraseSourceError(
-                    str(self._path), f"it holds {len(mnemonics)} shares, and {needed} are needed"
-                )
-            return slip39.master_secret_from_mnemonics(mnemonics[:needed])
-        except (ValueError, TypeError):
-            # Not quoted: the library's reasons may quote words of a share.
+
+def _read(path: Path) -> Secret:
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix == SUFFIX)
+    except OSError as error:
+        raise PassphraseSourceError(str(path), error.strerror or "it cannot be read") from None
+    mnemonics = []
+    for file in files:
+        with read_private_file(file) as share:
+            mnemonics.append(bytes(share.buffer).decode("ascii", "replace"))
+    return Secret(bytearray(_text_of(join_shares(path, mnemonics))))
+
+
+def join_shares(path: Path, mnemonics: list[str]) -> bytes:
+    """The secret of shares that were read from ``path``; raise `PassphraseSourceError`."""
+    try:
+        needed = slip39.share_from_mnemonic(mnemonics[0]).member_threshold if mnemonics else 1
+        if len(mnemonics) < needed:
             raise PassphraseSourceError(
-                str(self._path), "its shares are damaged, or not of one splitting"
-            ) from None
+                str(path), f"it holds {len(mnemonics)} shares, and {needed} are needed"
+            )
+        return slip39.master_secret_from_mnemonics(mnemonics[:needed])
+    except (ValueError, TypeError):
+        # Not quoted: the library's reasons may quote words of a share.
+        raise PassphraseSourceError(str(path), "its shares are damaged, or not of one splitting") from None
+
+
+def _adopt(path: Path) -> None:
+    """After a crash between the two renames nothing stands at ``path``: the next one is read instead."""
+    old = path.with_name(f"{path.name}.old")
+    if path.exists():
+        for share in old.glob(f"*{SUFFIX}"):
+            share.unlink()  # of a passphrase two changes ago; a directory replaces an empty one alone
+        rename_durably(path, old)
+    rename_durably(next_of(path), path)
 
 
 def _text_of(secret: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anya_actors.domain.machine import AnyaError
+from anya_actors.domain.machine import AnyaError, UnavailableError
 
 
 class WrongPassphraseError(AnyaError):
@@ -11,6 +11,17 @@ class WrongPassphraseError(AnyaError):
     code = "wrong-passphrase"
     message = "the HSM cannot be unsealed: the passphrase is not the one it was sealed with"
     remedy = "Put the right passphrase into the passphrase file, or restore the data directory it belongs to."
+
+
+class SealedError(UnavailableError):
+    """The HSM's keys are not in memory, by an operator's wish or for want of use."""
+
+    code = "sealed"
+    message = "the HSM is sealed: {}"
+    remedy = "An admin unseals it: `anya hsm unseal`, POST /api/v1/security/unseal, or `anya up --unseal`."
+
+    def __init__(self, reason: str) -> None:
+        AnyaError.__init__(self, reason)
 
 
 class AlteredKeyError(AnyaError):

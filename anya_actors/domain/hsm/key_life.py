@@ -14,21 +14,29 @@ from anya_actors.domain.hsm.errors import (
     UnknownKeyError,
     WaitingPeriodError,
 )
-from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.records import DiscardHandles, RecordAudit, SecurityKeyChanged
 from anya_actors.domain.hsm.slots import Approval, KeySlot, KeyVersion, SlotPhase
-from anya_actors.domain.machine import Event, IllegalTransitionError, InvalidInputError, Step
+from anya_actors.domain.machine import (
+    Event,
+    IllegalTransitionError,
+    InvalidInputError,
+    Step,
+    UnavailableError,
+)
 
 APPROVAL_TTL_MS: Final = 3600 * 1000
 MAX_VERSIONS: Final = 1000
 
 
 class KeyRotated(Event, frozen=True):
-    """A new version was drawn, checked and wrapped; with a ``minimum_version``, older ones end."""
+    """A new version was drawn, checked and wrapped under ``policy``; with a ``minimum_version``, older ones
+    end."""
 
     version: KeyVersion
     audit: AuditRecord
     minimum_version: int = 0
+    policy: KeyPolicy = NO_POLICY
 
 
 class KeyConfigured(Event, frozen=True):
@@ -38,6 +46,21 @@ class KeyConfigured(Event, frozen=True):
     minimum_encryption_version: int
     policy: KeyPolicy
     versions: tuple[KeyVersion, ...]
+    audit: AuditRecord
+
+
+class WrappedAnew(msgspec.Struct, frozen=True):
+    """What a version's ``wrapped`` was, and is under a newer key-encryption key."""
+
+    before: bytes
+    wrapped: bytes
+    kek_version: int
+
+
+class KeyRewrapped(Event, frozen=True):
+    """Versions were wrapped by a newer key-encryption key. What changed meanwhile is left as it is."""
+
+    versions: tuple[WrappedAnew, ...]
     audit: AuditRecord
 
 
@@ -93,6 +116,7 @@ class KeyApproved(Event, frozen=True):
 LIFE: Final = (
     KeyRotated,
     KeyConfigured,
+    KeyRewrapped,
     VersionsTrimmed,
     NoncesReserved,
     KeyDeleted,
@@ -117,6 +141,8 @@ def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
         case KeyApproved() if slot.phase is not SlotPhase.DESTROYED:
             kept = tuple(each for each in slot.approvals if _key_of(each) != _key_of(event.approval))
             return Step(change(slot, approvals=(*kept, event.approval)), (RecordAudit(event.audit),))
+        case KeyRewrapped():
+            return _rewrap(slot, event)
     if slot.phase not in _LIVE:
         raise UnknownKeyError(slot.name)
     match event:
@@ -159,6 +185,8 @@ def check_approved(slot: KeySlot, operation: str, now_unix_ms: int) -> None:
 def _rotate(slot: KeySlot, event: KeyRotated) -> Step[KeySlot]:
     if event.version.version != slot.versions[-1].version + 1:
         raise IllegalTransitionError(f"version {slot.versions[-1].version}", "KeyRotated")
+    if event.policy != slot.policy:
+        raise IllegalTransitionError("another policy", "KeyRotated")  # it would not open under this one
     if len(slot.versions) >= MAX_VERSIONS:
         raise InvalidInputError("version", f"a key keeps {MAX_VERSIONS} versions: trim it first")
     rotated = msgspec.structs.replace(
@@ -178,11 +206,13 @@ def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
         raise InvalidInputError("minimum_encryption_version", "choose 0, or from the minimum version on")
     if [each.version for each in event.versions] != [each.version for each in slot.versions]:
         raise IllegalTransitionError("other versions", "KeyConfigured")  # rotated or trimmed meanwhile
-    # Not the whole of them: encryptions that were reserved meanwhile stay reserved.
-    versions = tuple(
-        msgspec.structs.replace(ours, wrapped=anew.wrapped, kek_version=anew.kek_version)
-        for ours, anew in zip(slot.versions, event.versions, strict=True)
-    )
+    versions = slot.versions
+    if event.policy != slot.policy:
+        # Not the whole of them: encryptions that were reserved meanwhile stay reserved.
+        versions = tuple(
+            msgspec.structs.replace(ours, wrapped=anew.wrapped, kek_version=anew.kek_version)
+            for ours, anew in zip(slot.versions, event.versions, strict=True)
+        )
     configured = msgspec.structs.replace(
         slot,
         minimum_version=event.minimum_version,
@@ -191,6 +221,29 @@ def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
         versions=versions,
     )
     return _told(_spent(configured, "configure"), event.audit, "configured")
+
+
+def _rewrap(slot: KeySlot, event: KeyRewrapped) -> Step[KeySlot]:
+    anew = {each.before: each for each in event.versions}
+    versions = tuple(
+        msgspec.structs.replace(
+            each, wrapped=anew[each.wrapped].wrapped, kek_version=anew[each.wrapped].kek_version
+        )
+        if each.wrapped in anew
+        else each
+        for each in slot.versions
+    )
+    if versions == slot.versions:
+        return Step(slot)
+    return Step(msgspec.structs.replace(slot, versions=versions), (RecordAudit(event.audit),))
+
+
+def check_wrapping(before: KeySlot, after: KeySlot, kek_version: int) -> None:
+    """Raise `UnavailableError` for a version newly wrapped by a key-encryption key that is on its way out."""
+    known = {b"", *(each.wrapped for each in before.versions)}
+    for each in after.versions:
+        if each.kek_version < kek_version and each.wrapped not in known:
+            raise UnavailableError("the HSM", "it was rekeyed meanwhile")
 
 
 def _trim(slot: KeySlot, event: VersionsTrimmed) -> Step[KeySlot]:

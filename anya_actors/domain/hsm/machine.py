@@ -20,8 +20,11 @@ from anya_actors.domain.hsm.records import (
     RecordAudit,
     SecurityAlertRaised,
     SecurityKeyChanged,
+    SecurityRekeyed,
+    SecuritySealed,
     SecuritySessionClosed,
     SecuritySessionOpened,
+    SecurityUnsealed,
 )
 from anya_actors.domain.hsm.revocations import Revocations, step_revocations
 from anya_actors.domain.hsm.root import Root, step_root
@@ -66,7 +69,13 @@ REPLY: Final[Schema[Reply]] = Schema("HSM reply", Reply)
 COMMAND: Final[Schema[Command]] = Schema("HSM command", RecordAudit | DiscardHandles)
 EVENT: Final[Schema[SystemEvent]] = Schema(
     "HSM event",
-    SecurityKeyChanged | SecuritySessionOpened | SecuritySessionClosed | SecurityAlertRaised,
+    SecurityKeyChanged
+    | SecuritySessionOpened
+    | SecuritySessionClosed
+    | SecurityAlertRaised
+    | SecuritySealed
+    | SecurityUnsealed
+    | SecurityRekeyed,
 )
 
 

@@ -48,3 +48,19 @@ class SecurityAlertRaised(SystemEvent, frozen=True):
 
     alert: str
     subject: str
+
+
+class SecuritySealed(SystemEvent, frozen=True):
+    """The keys were wiped from memory, and every session is closed."""
+
+    reason: str
+
+
+class SecurityUnsealed(SystemEvent, frozen=True):
+    """An HSM that was sealed serves again."""
+
+
+class SecurityRekeyed(SystemEvent, frozen=True):
+    """Every key is wrapped by this key-encryption key; the older ones are gone."""
+
+    kek_version: int

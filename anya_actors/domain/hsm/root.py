@@ -3,14 +3,17 @@
 passphrase --Argon2id--> sealing key --opens--> master key --opens--> key-encryption key --opens--> keys
 
 The master key never changes with the passphrase, so a new passphrase or stronger parameters rewrite
-one record; a new key-encryption key rewrites the wrapped keys, not the seal.
+one record. A new key-encryption key, under the same master key or a new one, joins the older ones; it
+wraps every key from then on, and when nothing is wrapped by the older ones they are dropped.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
+from anya_actors.domain.hsm.records import RecordAudit, SecurityRekeyed, SecuritySealed, SecurityUnsealed
 from anya_actors.domain.machine import Event, IllegalTransitionError, Step
 
 
@@ -42,10 +45,14 @@ class WrappedKek(msgspec.Struct, frozen=True):
 
 
 class Root(msgspec.Struct, frozen=True, tag=True):
-    """The root as stored; no ``seal`` before the first start."""
+    """The root as stored; no ``seal`` before the first start.
+
+    ``sealed`` tells why the HSM is to stay sealed, also after a restart; it is empty while it is not.
+    """
 
     seal: Seal | None = None
-    keks: tuple[WrappedKek, ...] = ()
+    keks: tuple[WrappedKek, ...] = ()  # the last one wraps
+    sealed: str = ""
 
 
 class RootInitialised(Event, frozen=True):
@@ -56,20 +63,73 @@ class RootInitialised(Event, frozen=True):
 
 
 class RootResealed(Event, frozen=True):
-    """The same master key was sealed anew: other parameters, or another passphrase."""
+    """The master key of ``before`` was sealed anew: other parameters, or another passphrase."""
 
+    before: Seal
     seal: Seal
+    audit: AuditRecord
+
+
+class RootRekeyed(Event, frozen=True):
+    """A key-encryption key was drawn. ``seal`` is ``before``, or that of a new master key, which wraps
+    all of ``keks``."""
+
+    before: Seal
+    seal: Seal
+    keks: tuple[WrappedKek, ...]
+    audit: AuditRecord
+
+
+class KeksDropped(Event, frozen=True):
+    """Nothing is wrapped by the key-encryption keys before ``newest`` any more."""
+
+    newest: int
+    audit: AuditRecord
+
+
+class RootSealed(Event, frozen=True):
+    """The keys were wiped from memory; they come back when someone unseals."""
+
+    reason: str
+    audit: AuditRecord
+
+
+class RootUnsealed(Event, frozen=True):
+    """Someone had the root opened again."""
+
+    audit: AuditRecord
 
 
 def step_root(root: Root, event: Event) -> Step[Root]:
     """Apply one event; if it is illegal, raise and change nothing."""
+    change = msgspec.structs.replace
     match event:
         case RootInitialised() if root.seal is None:
             return Step(Root(event.seal, (event.kek,)))
-        case RootResealed() if root.seal is not None:
-            return Step(msgspec.structs.replace(root, seal=event.seal))
-    phase = "an uninitialised HSM" if root.seal is None else "an initialised HSM"
+        # Each tells which seal it was made from: another one may have taken its place meanwhile.
+        case RootResealed() if root.seal == event.before:
+            return Step(change(root, seal=event.seal), (RecordAudit(event.audit),))
+        case RootRekeyed() if root.seal == event.before and _adds_one(root.keks, event.keks):
+            return Step(change(root, seal=event.seal, keks=event.keks), (RecordAudit(event.audit),))
+        case KeksDropped() if root.keks and root.keks[-1].version == event.newest:
+            if len(root.keks) == 1:
+                return Step(root)
+            dropped = change(root, keks=root.keks[-1:])
+            return Step(dropped, (RecordAudit(event.audit),), (SecurityRekeyed(event.newest),))
+        case RootSealed() if root.seal is not None and root.sealed:
+            return Step(root)
+        case RootSealed() if root.seal is not None:
+            sealed = change(root, sealed=event.reason)
+            return Step(sealed, (RecordAudit(event.audit),), (SecuritySealed(event.reason),))
+        case RootUnsealed() if root.seal is not None:
+            return Step(change(root, sealed=""), (RecordAudit(event.audit),), (SecurityUnsealed(),))
+    phase = "an uninitialised HSM" if root.seal is None else "an initialised HSM, or its present seal"
     raise IllegalTransitionError(phase, type(event).__name__)
+
+
+def _adds_one(before: tuple[WrappedKek, ...], after: tuple[WrappedKek, ...]) -> bool:
+    versions = [each.version for each in before]
+    return [each.version for each in after] == [*versions, versions[-1] + 1]
 
 
 def seal_context() -> bytes:

@@ -155,3 +155,18 @@ class ConsistencyProofView(msgspec.Struct, frozen=True):
     root: str
     path: tuple[str, ...]
     checkpoint: CheckpointView
+
+
+class SealView(msgspec.Struct, frozen=True):
+    """Whether the HSM is sealed, and why; how dear its passphrase is to try.
+
+    Keys are wrapped by key-encryption key ``kek_version``; ``older_keks`` are left while a rekeying goes on.
+    """
+
+    sealed: bool
+    reason: str
+    kek_version: int
+    older_keks: int
+    argon2_memory_kib: int
+    argon2_passes: int
+    argon2_lanes: int

@@ -60,6 +60,12 @@ class TokenKeyRotation(Body):
     revoke: bool = False
 
 
+class Rekeying(Body):
+    """Whether a new master key is drawn too."""
+
+    new_master_key: bool = False
+
+
 class TokenRevocation(Body):
     """What is to end: one token, named by itself or by its id, or all of a subject or client."""
 

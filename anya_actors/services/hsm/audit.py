@@ -47,6 +47,7 @@ class AuditTrail:
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._waiting: list[tuple[tuple[AuditRecord, ...], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._public_key = b""
         self._signer: SigningKey | None = None
         self._opened = asyncio.Event()
         self._growth: set[tuple[int, asyncio.Future[None]]] = set()
@@ -60,7 +61,7 @@ class AuditTrail:
     @property
     def public_key(self) -> bytes:
         """The key that verifies its checkpoints; empty before it is open."""
-        return b"" if self._signer is None else self._signer.public_key
+        return self._public_key
 
     @property
     def waiting(self) -> int:
@@ -72,9 +73,32 @@ class AuditTrail:
         if self._lost is not None:
             raise UnavailableError(*self._lost.args)
 
-    async def open(self, signer: SigningKey, checkpoint: Checkpoint | None) -> None:
-        """Read the chain from the checkpoint on; raise `AuditBrokenError` if the log fails it."""
+    @property
+    def signs(self) -> bool:
+        """Whether it can make checkpoints: not while the HSM is sealed."""
+        return self._signer is not None
+
+    def take_signer(self, signer: SigningKey) -> None:
+        """Sign checkpoints by this key, which is the one that `open` was told of."""
+        if signer.public_key != self._public_key:
+            signer.wipe()
+            raise AuditBrokenError(self._head.entries, "its checkpoints were verified by another key")
         self._signer = signer
+
+    def drop_signer(self) -> None:
+        """Wipe the key that signs checkpoints; entries are taken and verified as before."""
+        if self._signer is not None:
+            self._signer.wipe()
+        self._signer = None
+
+    async def open(self, public_key: bytes, checkpoint: Checkpoint | None) -> None:
+        """Read the chain from the checkpoint on; raise `AuditBrokenError` if the log fails it.
+
+        Opened before, nothing happens.
+        """
+        if self._opened.is_set():
+            return
+        self._public_key = public_key
         head = Head()
         if checkpoint is not None:
             self._verify_checkpoint(checkpoint)
@@ -154,7 +178,7 @@ class AuditTrail:
         """Sign for the chain as it is now. Its entries are durable already."""
         now = self._clock.now_unix_ms()
         if self._signer is None:
-            raise UnavailableError("the audit trail", "it is not open")
+            raise UnavailableError("the audit trail's signing key", "the HSM is sealed")
         message = checkpoint_message(self._head, self._tree.root, now)
         return Checkpoint(self._head, now, self._signer.sign(message, "ed25519"), self._tree.peaks)
 
@@ -171,8 +195,7 @@ class AuditTrail:
         """Finish what is being written and release the log."""
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
-        if self._signer is not None:
-            self._signer.wipe()
+        self.drop_signer()
         await self._log.close()
 
     # -- writing ------------------------------------------------------------------------------
@@ -242,11 +265,9 @@ class AuditTrail:
     # -- verifying ----------------------------------------------------------------------------
 
     def _verify_checkpoint(self, checkpoint: Checkpoint) -> None:
-        if self._signer is None:
-            raise UnavailableError("the audit trail", "it is not open")
         try:
             self._algorithms.verify(
-                "ed25519", self._signer.public_key, checkpoint.message, checkpoint.signature, "ed25519"
+                "ed25519", self._public_key, checkpoint.message, checkpoint.signature, "ed25519"
             )
         except InvalidSignatureError:
             raise AuditBrokenError(checkpoint.head.entries, "the checkpoint's signature is wrong") from None

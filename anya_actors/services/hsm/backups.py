@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from anya_actors.domain.encoding import UnreadableRecordError
@@ -18,6 +20,8 @@ from anya_actors.ports.sealing import UnopenableError
 from anya_actors.services.hsm.keys import KeyRing, key_view_of
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.vault import Vault
+
+BACKUP_KEY: Final = "backup"
 
 
 class Backups:
@@ -43,15 +47,25 @@ class Backups:
             await self._records.change(
                 key_of(name), KeyBackedUp(audit), message_id=message_id, request=request
             )
-        return self._vault.seal(STATE.encode(slot), backup_context())
+        safe = await self._safe()
+        try:
+            versions = tuple(safe.rewrap(slot, slot, each, self._vault) for each in slot.versions)
+            saved = msgspec.structs.replace(slot, versions=versions)
+            return safe.seal(STATE.encode(saved), backup_context())
+        finally:
+            safe.wipe()
 
     async def take(self, name: str, owner: str, blob: bytes, message_id: str) -> KeyView:
         """Bring a key back under its own name; it is disabled until it is enabled."""
         async with self._records.refusals("bring-back-key", owner, name):
-            saved = self._opened(blob)
-            if saved.owner != owner or (name and saved.name != name):
-                raise InvalidInputError("backup", "it is of another key")
-            restored = await self._rewrapped(saved)
+            safe = await self._safe()
+            try:
+                saved = _opened(safe, blob)
+                if saved.owner != owner or (name and saved.name != name):
+                    raise InvalidInputError("backup", "it is of another key")
+                restored = await self._rewrapped(saved, safe)
+            finally:
+                safe.wipe()
             audit = self._records.entry("bring-back-key", owner=owner, key=saved.name)
             reply = await self._records.change(
                 key_of(saved.name),
@@ -61,25 +75,31 @@ class Backups:
             )
         return key_view_of(reply)
 
-    def _opened(self, blob: bytes) -> KeySlot:
-        try:
-            with self._vault.open(blob, backup_context()) as packed:
-                saved = STATE.decode(packed.reveal())
-        except (UnopenableError, UnreadableRecordError):
-            raise InvalidCiphertextError("backup") from None
-        if not isinstance(saved, KeySlot):
-            raise InvalidCiphertextError("backup")
-        return saved
+    async def _safe(self) -> Vault:
+        """What seals backups: a key of its own, which a rekeying wraps anew and does not replace."""
+        slot = await self._ring.platform_key(BACKUP_KEY, "aes256-gcm", ("decrypt", "encrypt"))
+        return self._vault.beside(self._ring.open_version(slot, slot.versions[-1]))
 
-    async def _rewrapped(self, saved: KeySlot) -> KeySlot:
+    async def _rewrapped(self, saved: KeySlot, safe: Vault) -> KeySlot:
         """Its versions under what the key may do today: a backup brings no older policy back."""
         slot = await self._ring.slot(saved.name)
         today = saved if slot.phase is SlotPhase.EMPTY else slot
         try:
-            versions = tuple(self._vault.rewrap(saved, today, each) for each in saved.versions)
+            versions = tuple(self._vault.rewrap(saved, today, each, safe) for each in saved.versions)
         except AlteredKeyError:
             raise InvalidCiphertextError("backup") from None
         return msgspec.structs.replace(today, versions=versions)
+
+
+def _opened(safe: Vault, blob: bytes) -> KeySlot:
+    try:
+        with safe.open(blob, backup_context()) as packed:
+            saved = STATE.decode(packed.reveal())
+    except (UnopenableError, UnreadableRecordError):
+        raise InvalidCiphertextError("backup") from None
+    if not isinstance(saved, KeySlot):
+        raise InvalidCiphertextError("backup")
+    return saved
 
 
 class BackupCalls:

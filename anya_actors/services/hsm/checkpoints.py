@@ -37,17 +37,20 @@ class Checkpoints:
 
     def start(self) -> None:
         """Begin to sign in the background."""
-        self._task = asyncio.create_task(self._run())
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
 
     async def sign(self) -> None:
-        """Sign for everything recorded so far, unless that has been done."""
+        """Sign for everything recorded so far, unless that has been done, or cannot be while sealed."""
+        if not self._records.trail.signs:
+            return
         stored = await self.stored()
         behind = stored is None or stored.head.entries < self._records.trail.head.entries
         if behind or (stored is not None and not stored.peaks):
             await self._records.change(AUDIT, AuditSigned(self._records.trail.sign()))
 
     async def signed(self) -> Checkpoint:
-        """A checkpoint over everything recorded so far."""
+        """A checkpoint over everything recorded so far; while sealed the last one before that."""
         await self.sign()
         stored = await self.stored()
         if stored is None:
@@ -68,14 +71,19 @@ class Checkpoints:
                 return report
 
     async def close(self) -> None:
-        """Stop, signing for what is left if that can still be stored."""
+        """End everything in the background."""
         if self._verifying is not None:
             self._verifying.cancel()
             await asyncio.gather(self._verifying, return_exceptions=True)
-        if self._task is None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Sign no more in the background, but for what is left if that can still be stored."""
+        task, self._task = self._task, None
+        if task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         try:
             await self.sign()
         except AnyaError as error:  # a newer copy may have taken over; it signs

@@ -60,7 +60,7 @@ class KeyLife:
             number = slot.versions[-1].version + 1
             with await self._ring.drawn(slot.key_type, owner) as private_key:
                 version = self._vault.wrap(slot, number, private_key, now)
-            return KeyRotated(version, self._entry("rotate", slot, number, detail))
+            return KeyRotated(version, self._entry("rotate", slot, number, detail), policy=slot.policy)
 
         return await self._changed("rotate", name, owner, (), message_id, event)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -26,12 +27,21 @@ from anya_actors.domain.hsm.errors import (
     UnknownKeyError,
     WaitingPeriodError,
 )
+from anya_actors.domain.hsm.key_life import check_wrapping
 from anya_actors.domain.hsm.machine import Record, Reply
 from anya_actors.domain.hsm.metrics import Latencies, OperationMetrics
 from anya_actors.domain.hsm.records import DiscardHandles, RecordAudit
+from anya_actors.domain.hsm.slots import KeySlot
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import AnyaError, Command, Event, InvalidInputError, NotSupportedError
+from anya_actors.domain.machine import (
+    AnyaError,
+    Command,
+    Event,
+    InvalidInputError,
+    NotSupportedError,
+    Step,
+)
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
 from anya_actors.ports.randomness import Randomness
@@ -100,8 +110,14 @@ class AuditedRecords:
         self.metrics = OperationMetrics()
         self.commits = Latencies()
         self.began_unix_ms = clock.now_unix_ms()
+        self._oldest_kek = 0
         self.engine: DurableEngine[Record, Reply] = DurableEngine(
-            store=store, rules=RULES, perform=self._perform, clock=clock, randomness=randomness, bus=bus
+            store=store,
+            rules=dataclasses.replace(RULES, step=self._step),
+            perform=self._perform,
+            clock=clock,
+            randomness=randomness,
+            bus=bus,
         )
 
     def entry(
@@ -151,6 +167,12 @@ class AuditedRecords:
         await self.audited(key)
         return reply
 
+    async def wait_wrapped_by(self, kek_version: int) -> None:
+        """From the return on, nothing more is committed that an older key-encryption key wrapped."""
+        await self.engine.wait_decided()  # what was wrapped before there was a newer one may still pass
+        self._oldest_kek = kek_version
+        await self.engine.wait_decided()
+
     async def answered(self, key: str, message_id: str, request: object) -> Reply | None:
         """The answer that a repeated call gets, once its audit entry is durable; None for a new call."""
         reply = await self.engine.answered(key, message_id, request)
@@ -198,6 +220,12 @@ class AuditedRecords:
         except REFUSALS as error:
             await self.note(self.entry(operation, owner=owner, key=key, outcome=f"refused: {error.code}"))
             raise
+
+    def _step(self, record: Record, event: Event) -> Step[Record]:
+        outcome = machine.step(record, event)
+        if isinstance(record, KeySlot) and isinstance(outcome.state, KeySlot):
+            check_wrapping(record, outcome.state, self._oldest_kek)
+        return outcome
 
     async def _perform(self, key: str, command: Command, effect_id: str) -> None:
         try:

@@ -37,10 +37,15 @@ class Rotations:
         """Begin to watch in the background."""
         self._task = asyncio.create_task(self._run())
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """Stop watching."""
         if self._task is not None:
             self._task.cancel()
+
+    async def close(self) -> None:
+        """Stop watching; return when it has ended."""
+        self.stop()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def note(self, view: KeyView) -> KeyView:

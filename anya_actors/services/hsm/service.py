@@ -9,10 +9,9 @@ import structlog
 from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
-from anya_actors.domain.hsm.machine import ISSUER, ROOT
+from anya_actors.domain.hsm.machine import ISSUER, key_of
 from anya_actors.domain.hsm.metrics import BOUNDS_S, HsmMetricsView
-from anya_actors.domain.hsm.root import Root, RootInitialised, RootResealed
-from anya_actors.domain.hsm.slots import check_subject, find_version
+from anya_actors.domain.hsm.slots import KeySlot, check_subject, find_version
 from anya_actors.domain.hsm.views import (
     AuditEntryView,
     AuditProofView,
@@ -20,9 +19,10 @@ from anya_actors.domain.hsm.views import (
     CheckpointView,
     ConsistencyProofView,
     KeyView,
+    SealView,
     SessionView,
 )
-from anya_actors.domain.machine import InvalidInputError, UnavailableError
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.audit_line import AuditLine
@@ -46,15 +46,14 @@ from anya_actors.services.hsm.key_calls import KeyCalls
 from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.root_keys import RootKeys
 from anya_actors.services.hsm.rotations import Rotations
+from anya_actors.services.hsm.sealing import API_KEY, Opened, Sealing
 from anya_actors.services.hsm.self_test import run_self_tests
 from anya_actors.services.hsm.sessions import SessionDesk
 from anya_actors.services.hsm.settings import HsmSettings
-from anya_actors.services.hsm.vault import Sealer, Vault
 from anya_actors.services.tokens import TokenClaims, check_scopes, public_jwk, sign_token
 
-API_KEY: Final = "api-jwt"
-CHECKPOINT_KEY: Final = "audit-checkpoint"
 MAX_PAGE: Final = 1000
 MAX_RANDOM_BYTES: Final = 64 * 1024
 
@@ -65,9 +64,10 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
     """Keeps keys under a passphrase, gives them to sessions, audits every use, issues tokens.
 
     Nothing is answered before its audit entry is durable. `resume` unseals (or initialises, at
-    the first start), tests itself and checks the audit trail; it raises `WrongPassphraseError`,
-    `PassphraseSourceError`, `SelfTestError`, `AlteredKeyError` or `AuditBrokenError`, and then
-    nothing works. With ``actors``, the processes of sessions that are over are ended.
+    the first start; what was sealed on purpose stays so), tests itself and checks the audit trail;
+    it raises `WrongPassphraseError`, `PassphraseSourceError`, `SelfTestError`, `AlteredKeyError` or
+    `AuditBrokenError`, and then nothing works. With ``actors``, the processes of sessions that are
+    over are ended.
     """
 
     def __init__(
@@ -89,17 +89,13 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         settings: HsmSettings | None = None,
     ) -> None:
         self._settings = settings or HsmSettings()
-        self._passphrase = passphrase
         self._kdf = kdf
         self._cipher = cipher
-        self._boxes = boxes
         self._algorithms = algorithms
         self._guard = guard
-        self._actors = actors
         self._line = line
         self._line_address = ""
         self._endings = ProcessEndings(actors, clock)
-        self._sealer = Sealer(kdf, cipher, algorithms, guard, randomness)
         self._trail = AuditTrail(audit_log, clock, algorithms)
         self._records = AuditedRecords(
             store=store,
@@ -116,10 +112,17 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         self._proofs = AuditProofs(self._trail, self._checkpoints.signed)
         self._access = Access(self._records)
         self._clients = ClientDesk(self._records, self._access)
-        self._vault: Vault | None = None
-        self._ring: KeyRing | None = None
-        self._session_desk: SessionDesk | None = None
-        self._rotating: Rotations | None = None
+        self._sealing = Sealing(
+            records=self._records,
+            checkpoints=self._checkpoints,
+            root_keys=RootKeys(passphrase, self._settings.kdf, kdf, cipher, algorithms, guard, randomness),
+            boxes=boxes,
+            algorithms=algorithms,
+            endings=self._endings,
+            actors=actors,
+            settings=self._settings,
+            rotate=self._rotate_by_policy,
+        )
         self._failure: SelfTestError | None = None
 
     # -- life ---------------------------------------------------------------------------------
@@ -129,45 +132,62 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         for refused in self._guard.harden():
             _log.warning("hardening was refused", what=refused)
         await run_self_tests(self._algorithms, self._cipher, self._kdf)
-        self._vault = await self._unseal()
-        self._ring = ring = KeyRing(self._records, self._algorithms, self._vault, self._boxes.recipient())
-        signer = ring.signing_key(await ring.platform_key(CHECKPOINT_KEY))
-        await self._trail.open(signer, await self._checkpoints.stored())
-        await ring.platform_key(API_KEY)
-        await self._records.engine.resume()
-        await self._records.note(self._records.entry("unseal", owner="hsm"))
-        self._checkpoints.start()
-        desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings, self._actors)
-        await desk.close_with_disabled_keys()
-        self._session_desk = desk
-        self._rotating = Rotations(ring, self._records.clock, self._rotate_by_policy)
-        self._rotating.start()
+        await self._sealing.resume()
         if self._line is not None:
             self._line_address = await self._line.open(self.append_audit)
 
     async def check_health(self) -> None:
-        """Return if healthy; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
+        """Return if healthy, sealed too; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
         await self._records.engine.check_health()
         self._trail.verify_writable()
-        if self._failure is not None:
-            raise self._failure
-        _ = self._desk
+        self._verify_alive()
 
     async def close(self) -> None:
         """Sign for the audit trail, forget the keys, release store and log."""
         if self._line is not None:
             self._line.close()
+        await self._sealing.close()
         try:
             await self._checkpoints.close()
         finally:
-            if self._rotating is not None:
-                await self._rotating.close()
-            self._session_desk = None
             await self._endings.close()
             await self._records.engine.close()
             await self._trail.close()
-            if self._vault is not None:
-                self._vault.wipe()
+
+    # -- the seal -----------------------------------------------------------------------------
+
+    async def seal_status(self) -> SealView:
+        """Whether the HSM is sealed."""
+        return await self._sealing.status()
+
+    async def seal(self, owner: str, *, message_id: str) -> SealView:
+        """Wipe every key from memory and close every session, until someone unseals.
+
+        Every call then raises `SealedError` but those of the seal, the audit trail and `jwks`.
+        """
+        await self._sealing.seal(owner, f"by {owner}", message_id)
+        return await self._sealing.status()
+
+    async def unseal(self, owner: str, *, message_id: str) -> SealView:
+        """Read the passphrase again and serve.
+
+        Raises `WrongPassphraseError`, `PassphraseSourceError`, `AlteredKeyError`.
+        """
+        await self._sealing.unseal(owner, message_id)
+        return await self._sealing.status()
+
+    async def rekey(self, owner: str, new_master_key: bool = False, *, message_id: str) -> SealView:
+        """Wrap every key by a new key-encryption key, under a new master key if wanted; nothing stops.
+
+        Reads the passphrase; raises what `unseal` raises, and `SealedError`.
+        """
+        await self._sealing.rekey(owner, new_master_key, message_id)
+        return await self._sealing.status()
+
+    async def change_passphrase(self, owner: str, *, message_id: str) -> SealView:
+        """Be unsealed by the passphrase that waits beside the present one; raises what `rekey` raises."""
+        await self._sealing.change_passphrase(owner, message_id)
+        return await self._sealing.status()
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -226,6 +246,7 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         """Unpredictable bytes, at most 64 KiB, that no session is needed for."""
         if not 1 <= length <= MAX_RANDOM_BYTES:
             raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
+        _ = self._opened
         async with self._records.refusals("random", owner):
             await self._records.note(self._records.entry("random", owner=owner))
         return self._records.randomness.token_bytes(length)
@@ -236,7 +257,7 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         Without ``by_key`` sums that name no key. It answers also while the HSM is sealed.
         """
         counted = self._records.metrics
-        desk = self._session_desk
+        desk = self._sealing.desk
         return HsmMetricsView(
             since_unix_ms=self._records.began_unix_ms,
             sealed=desk is None,
@@ -297,7 +318,8 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
 
     async def jwks(self) -> dict[str, Any]:
         """The public keys of the tokens, as a JWK set (RFC 7517)."""
-        slot = await self._keys.platform_key(API_KEY)
+        self._verify_alive()  # sealed too: tokens still verify
+        slot = await self._records.load(key_of(API_KEY), KeySlot)
         usable = [each for each in slot.versions if each.version >= slot.minimum_version]
         return {"keys": [public_jwk(version.public_key) for version in reversed(usable)]}
 
@@ -336,53 +358,35 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
 
     # -- inside -------------------------------------------------------------------------------
 
-    async def _unseal(self) -> Vault:
-        root = await self._records.load(ROOT, Root)
-        with await self._passphrase.read() as passphrase:
-            if root.seal is None:
-                seal, kek, vault = await self._sealer.initialise(passphrase, self._settings.kdf)
-                await self._change_root(RootInitialised(seal, kek))
-                return vault
-            vault, better = await self._sealer.open(root, passphrase, self._settings.kdf)
-            if better is not None:
-                await self._change_root(RootResealed(better))
-        return vault
+    def _verify_alive(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._sealing.verify_alive()
 
-    async def _change_root(self, event: RootInitialised | RootResealed) -> None:
-        await self._records.engine.handle(ROOT, event, message_id=self._records.fresh_id())
+    @property
+    def _opened(self) -> Opened:
+        if self._failure is not None:
+            raise self._failure
+        return self._sealing.opened
 
     @property
     def _life(self) -> KeyLife:
-        ring = self._keys
-        if self._vault is None:
-            raise UnavailableError("the HSM", "it is sealed")
-        return KeyLife(self._records, self._algorithms, self._vault, ring)
+        opened = self._opened
+        return KeyLife(self._records, self._algorithms, opened.vault, opened.ring)
 
     @property
     def _keys(self) -> KeyRing:
-        if self._failure is not None:
-            raise self._failure
-        if self._ring is None:
-            raise UnavailableError("the HSM", "it is sealed")
-        return self._ring
+        return self._opened.ring
 
     @property
     def _backups(self) -> Backups:
-        ring = self._keys
-        if self._vault is None:
-            raise UnavailableError("the HSM", "it is sealed")
-        return Backups(self._records, self._vault, ring)
+        opened = self._opened
+        return Backups(self._records, opened.vault, opened.ring)
 
     @property
     def _rotations(self) -> Rotations:
-        if self._rotating is None:
-            raise UnavailableError("the HSM", "it is sealed")
-        return self._rotating
+        return self._opened.rotations
 
     @property
     def _desk(self) -> SessionDesk:
-        if self._failure is not None:
-            raise self._failure
-        if self._session_desk is None:
-            raise UnavailableError("the HSM", "it is sealed")
-        return self._session_desk
+        return self._opened.desk

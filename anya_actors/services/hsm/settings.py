@@ -21,3 +21,5 @@ class HsmSettings:
     # A checkpoint follows the entries it covers by at most this long or this many.
     checkpoint_delay_s: float = 5.0
     checkpoint_entries: int = 1024
+    # Sealed after so long without any use of a key and without an open session.
+    auto_seal_after_s: float | None = None

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
-from anya_actors.domain.hsm.errors import AlteredKeyError, WrongPassphraseError
-from anya_actors.domain.hsm.root import (
-    KdfParameters,
-    Root,
-    Seal,
-    WrappedKek,
-    kek_context,
-    key_context,
-    seal_context,
-)
+from anya_actors.domain.hsm.errors import AlteredKeyError, SealedError
+from anya_actors.domain.hsm.root import key_context
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, KeySlot, KeyVersion
 from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
-from anya_actors.ports.process_guard import ProcessGuard
-from anya_actors.ports.randomness import Randomness
-from anya_actors.ports.sealing import Cipher, PassphraseKdf, UnopenableError
+from anya_actors.ports.sealing import Cipher, UnopenableError
 
 
 class Vault:
@@ -35,9 +23,38 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({len(self._keks)} key-encryption keys)"
 
+    @property
+    def newest_kek(self) -> int:
+        """The version of the key-encryption key that wraps; raise `SealedError` once it is wiped."""
+        if not self._keks:
+            raise SealedError("its keys were wiped meanwhile")
+        return max(self._keks)
+
+    @property
+    def has_older(self) -> bool:
+        """Whether there are key-encryption keys that wrap no more."""
+        return len(self._keks) > 1
+
+    def add(self, version: int, kek: Secret) -> None:
+        """Wrap by this key-encryption key from now on; raise `SealedError` after a wipe."""
+        _ = self.newest_kek
+        self._keks[version] = kek
+
+    def take_over(self, other: Vault) -> None:
+        """Take the key-encryption keys that only ``other`` has, and wipe it."""
+        if self._keks:
+            for version in other._keks.keys() - self._keks.keys():
+                self._keks[version] = other._keks.pop(version)
+        other.wipe()
+
+    def drop_before(self, kek_version: int) -> None:
+        """Wipe the key-encryption keys that are older."""
+        for version in [each for each in self._keks if each < kek_version]:
+            self._keks.pop(version).wipe()
+
     def wrap(self, slot: KeySlot, version: int, private_key: Secret, created_unix_ms: int) -> KeyVersion:
         """A new version of ``slot`` around a private key, under the newest key-encryption key."""
-        kek_version = max(self._keks)
+        kek_version = self.newest_kek
         algorithms = self._algorithms.own if slot.owner == PLATFORM_OWNER else self._algorithms
         loaded = algorithms.load_any(slot.key_type, private_key)
         public_key = loaded.public_key
@@ -51,23 +68,30 @@ class Vault:
         context = _context_of(slot, version.version, version.public_key)
         kek = self._keks.get(version.kek_version)
         if kek is None:
+            _ = self.newest_kek
             raise AlteredKeyError(slot.name, version.version)
         try:
             return self._cipher.open(kek, version.wrapped, context)
         except UnopenableError:
             raise AlteredKeyError(slot.name, version.version) from None
 
-    def rewrap(self, slot: KeySlot, changed: KeySlot, version: KeyVersion) -> KeyVersion:
-        """The same version under the policy of ``changed`` and the newest key-encryption key."""
-        with self.unwrap(slot, version) as private_key:
-            kek_version = max(self._keks)
+    def beside(self, key: Secret) -> Vault:
+        """A vault of this key alone, for what is to outlive the key-encryption keys of today."""
+        return Vault(self._cipher, self._algorithms, {1: key})
+
+    def rewrap(
+        self, slot: KeySlot, changed: KeySlot, version: KeyVersion, of: Vault | None = None
+    ) -> KeyVersion:
+        """A version (``of`` another vault) under the policy of ``changed`` and our newest key."""
+        with (of or self).unwrap(slot, version) as private_key:
+            kek_version = self.newest_kek
             context = _context_of(changed, version.version, version.public_key)
             wrapped = self._cipher.seal(self._keks[kek_version], private_key.buffer, context)
         return msgspec.structs.replace(version, wrapped=wrapped, kek_version=kek_version)
 
     def seal(self, data: bytes, context: bytes) -> bytes:
         """Other bytes than a key under the newest key-encryption key, whose version stands in front."""
-        kek_version = max(self._keks)
+        kek_version = self.newest_kek
         return kek_version.to_bytes(4, "big") + self._cipher.seal(self._keks[kek_version], data, context)
 
     def open(self, blob: bytes, context: bytes) -> Secret:
@@ -117,58 +141,3 @@ def _context_of(slot: KeySlot, version: int, public_key: bytes) -> bytes:
     return key_context(
         slot.name, version, slot.key_type, slot.owner, slot.operations, public_key, slot.policy
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Sealer:
-    """Makes and opens the sealed root."""
-
-    kdf: PassphraseKdf
-    cipher: Cipher
-    algorithms: KeyAlgorithms
-    guard: ProcessGuard
-    randomness: Randomness
-
-    async def initialise(
-        self, passphrase: Secret, parameters: KdfParameters
-    ) -> tuple[Seal, WrappedKek, Vault]:
-        """Draw a master key and a first key-encryption key; return them sealed, and open."""
-        with Secret(self.randomness.token_bytes(32)) as master:
-            seal = await self._seal(passphrase, parameters, master)
-            kek = Secret(self.randomness.token_bytes(32))
-            self.guard.lock(kek.buffer)
-            wrapped = WrappedKek(1, self.cipher.seal(master, kek.buffer, kek_context(1)))
-        return seal, wrapped, Vault(self.cipher, self.algorithms, {1: kek})
-
-    async def open(self, root: Root, passphrase: Secret, wanted: KdfParameters) -> tuple[Vault, Seal | None]:
-        """Unseal ``root``; raise `WrongPassphraseError` or `AlteredKeyError`.
-
-        The second of the pair is a stronger seal to store, when the present one is weaker than wanted.
-        """
-        seal = root.seal
-        if seal is None:
-            raise WrongPassphraseError
-        with await self.kdf.derive(passphrase, seal.salt, seal.parameters) as key:
-            try:
-                master = self.cipher.open(key, seal.sealed, seal_context())
-            except UnopenableError:
-                raise WrongPassphraseError from None
-        with master:
-            keks = {each.version: self._open_kek(master, each) for each in root.keks}
-            better = None
-            if seal.parameters.weaker_than(wanted):
-                better = await self._seal(passphrase, wanted, master)
-        return Vault(self.cipher, self.algorithms, keks), better
-
-    async def _seal(self, passphrase: Secret, parameters: KdfParameters, master: Secret) -> Seal:
-        salt = self.randomness.token_bytes(16)
-        with await self.kdf.derive(passphrase, salt, parameters) as key:
-            return Seal(parameters, salt, self.cipher.seal(key, master.buffer, seal_context()))
-
-    def _open_kek(self, master: Secret, wrapped: WrappedKek) -> Secret:
-        try:
-            kek = self.cipher.open(master, wrapped.wrapped, kek_context(wrapped.version))
-        except UnopenableError:
-            raise AlteredKeyError("key-encryption", wrapped.version) from None
-        self.guard.lock(kek.buffer)
-        return kek

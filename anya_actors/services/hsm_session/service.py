@@ -7,6 +7,7 @@ import contextlib
 from typing import Final
 
 import msgspec
+import structlog
 
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import SessionClosedError
@@ -55,6 +56,8 @@ from anya_actors.services.hsm_session.recording import (
 
 CLOSING_TIMEOUT_S: Final = 2.0
 
+_log = structlog.get_logger(__name__)
+
 
 class HsmSessionService:
     """Acts with the session's keys, each operation audited by the HSM before its answer.
@@ -100,7 +103,8 @@ class HsmSessionService:
 
     async def resume(self) -> None:
         """Ask the HSM for the keys, sealed to a key pair that only this process has."""
-        self._guard.harden()
+        for refused in self._guard.harden():
+            _log.warning("hardening was refused", what=refused)
         try:
             await self._keys.begin()
         except SessionClosedError as error:
@@ -251,6 +255,10 @@ class HsmSessionService:
         """For the HSM: a key was rotated, configured or trimmed; the next use fetches it again."""
         self._keys.forget(key)
         self._allotments.forget(key)
+
+    async def end_session(self, reason: str) -> None:
+        """For the HSM: it is sealed; forget everything now."""
+        self._end(reason)
 
     async def shared_point(self, key: str, public_key: bytes, path: KeyPath = ()) -> bytes:
         """The public key times the key at ``path``, 33 bytes (secp256k1, bip32)."""

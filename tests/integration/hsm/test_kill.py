@@ -140,7 +140,7 @@ async def test_no_file_holds_a_secret(tmp_path: Path) -> None:
     await bench.signer("alice").sign_ecdsa("k3", bytes(32))
     await bench.close()
     assert len(drawn) == 12
-    assert len(files_without(tmp_path, (*drawn, bench.passphrase))) > 2
+    assert len(files_without(tmp_path, (*drawn, bench.source.passphrase))) > 2
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ async def test_at_its_full_cost_a_guess_takes_its_time(tmp_path: Path) -> None:
     await bench.start()
     await bench.close()
     bench = await bench_at(tmp_path, settings)
-    bench.passphrase = b"another"
+    bench.source.passphrase = b"another"
     started_s = time.monotonic()
     with pytest.raises(WrongPassphraseError):
         await bench.start()

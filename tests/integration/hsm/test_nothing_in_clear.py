@@ -62,7 +62,7 @@ async def test_no_private_key_passphrase_or_payload_is_anywhere_on_disk(tmp_path
     await bench.close()
 
     seed = seed_of_mnemonic(MNEMONIC, b"").reveal()
-    secrets = [*known.values(), MNEMONIC, seed, from_seed_bytes(seed), bench.passphrase, PLAIN]
+    secrets = [*known.values(), MNEMONIC, seed, from_seed_bytes(seed), bench.source.passphrase, PLAIN]
     scan(tmp_path, set().union(*(writings(secret) for secret in secrets)))
 
 

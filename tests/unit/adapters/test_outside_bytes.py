@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.keys.wrapping import unwrap
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
-from anya_actors.adapters.sealing.shamir_shares import ShareDirectory, split_passphrase
+from anya_actors.adapters.sealing.shamir_shares import join_shares, split_passphrase
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.hsm.audit import AuditRecord, Head, chain, encode_entry, verify_entries
 from anya_actors.domain.hsm.errors import AuditBrokenError
@@ -44,7 +44,7 @@ READERS: Final[dict[str, Reader]] = {
     "kwp": lambda data: unwrap(KEY, data),
     "oaep": lambda data: KEYS.unwrap_with(WRAPPING, data, "sha256"),
     "recipient": lambda data: KEYS.wrap_to(data, KEY, "sha256"),
-    "shares": lambda data: ShareDirectory(Path())._joined(data.decode("latin-1").split("\n")),
+    "shares": lambda data: join_shares(Path(), data.decode("latin-1").split("\n")),
     "transit": lambda data: parse_sealed(data.decode("latin-1"), "ciphertext"),
     "audit": lambda data: verify_entries(Head(), [data]),
 }

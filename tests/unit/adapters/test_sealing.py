@@ -140,3 +140,19 @@ buffer.extend(b"and no export keeps it from growing")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["() 0 0", "True False"]
+
+
+async def test_the_next_passphrase_waits_beside_the_file_and_takes_its_place(tmp_path: Path) -> None:
+    path, following = tmp_path / "passphrase", tmp_path / "passphrase.new"
+    for file, text in ((path, b"now\n"), (following, b"then\n")):
+        file.touch(mode=0o600)
+        file.write_bytes(text)
+    source = PassphraseFile(path)
+    with await source.read_next() as passphrase:
+        assert passphrase.reveal() == b"then"
+    await source.adopt_next()
+    with await source.read() as passphrase:
+        assert passphrase.reveal() == b"then"
+    for attempt in (source.read_next, source.adopt_next):
+        with pytest.raises(PassphraseSourceError, match=r"passphrase\.new"):
+            await attempt()

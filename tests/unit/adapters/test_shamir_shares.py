@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import secrets
 from pathlib import Path
@@ -11,8 +12,9 @@ from bip39_slip39 import slip39
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anya_actors.adapters.sealing.shamir_shares import ShareDirectory, split_passphrase
+from anya_actors.adapters.sealing.shamir_shares import FileOrShares, ShareDirectory, split_passphrase
 from anya_actors.cli.faults import DataDirectoryError
+from anya_actors.cli.instance import write_private
 from anya_actors.cli.passphrase import write_shares
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
@@ -102,3 +104,45 @@ async def test_the_command_writes_files_of_our_own_and_overwrites_none(tmp_path:
         assert joined.reveal() == TEXT
     with pytest.raises(DataDirectoryError, match="already"):
         write_shares(passphrase, tmp_path / "shares", 2, 3)
+
+
+async def test_the_next_shares_take_the_place_of_the_present_ones(tmp_path: Path) -> None:
+    source = written(tmp_path / "s", split_passphrase(Secret(bytearray(TEXT)), 2, 2))
+    for round_ in range(2):  # a second time the earlier directory is there already
+        with pytest.raises(PassphraseSourceError):
+            await source.read_next()
+        following = base64.urlsafe_b64encode(bytes([round_]) * 32).rstrip(b"=")
+        written(tmp_path / "s.new", split_passphrase(Secret(bytearray(following)), 2, 3))
+        with await source.read_next() as passphrase:
+            assert passphrase.reveal() == following
+        await source.adopt_next()
+        with await source.read() as passphrase:
+            assert passphrase.reveal() == following
+
+
+async def test_a_crash_between_the_two_renames_leaves_the_next_shares_readable(tmp_path: Path) -> None:
+    written(tmp_path / "s.new", split_passphrase(Secret(bytearray(TEXT)), 2, 2))
+    source = ShareDirectory(tmp_path / "s")
+    with pytest.raises(PassphraseSourceError):
+        await source.read()
+    await source.adopt_next()
+    with await source.read() as passphrase:
+        assert passphrase.reveal() == TEXT
+
+
+async def test_shares_take_the_place_of_a_file_that_is_gone_and_the_file_theirs_again(tmp_path: Path) -> None:
+    path = tmp_path / "passphrase"
+    source = FileOrShares(path, tmp_path / "shares")
+    with pytest.raises(PassphraseSourceError, match="passphrase: No such file"):
+        await source.read()
+    shares = split_passphrase(Secret(bytearray(TEXT)), 2, 2)
+    written(tmp_path / "shares", shares[:1])
+    with pytest.raises(PassphraseSourceError, match="2 are needed"):
+        await source.read()
+    written(tmp_path / "shares", shares)
+    with await source.read() as passphrase:
+        assert passphrase.reveal() == TEXT
+    write_private(tmp_path / "passphrase.new", b"a file again")
+    await source.adopt_next()
+    with await source.read() as passphrase:
+        assert passphrase.reveal() == b"a file again"

@@ -97,6 +97,12 @@ def test_a_passphrase_is_not_made_anew_for_what_was_sealed_with_another(settings
         ensure_passphrase(settings)
 
 
+def test_no_passphrase_is_missed_where_its_shares_are(settings: Settings) -> None:
+    settings.state_dir.mkdir(parents=True)
+    settings.shares_beside.mkdir(parents=True)
+    assert not ensure_passphrase(settings)
+
+
 def test_a_new_passphrase_is_on_disk_before_anything_is_sealed_with_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

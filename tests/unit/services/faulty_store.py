@@ -15,14 +15,14 @@ Around = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """``around(method, call)``: may call, before, after, or never."""
 
 
-async def _undisturbed(_: str, call: Callable[[], Awaitable[Any]]) -> Any:
+async def undisturbed(_: str, call: Callable[[], Awaitable[Any]]) -> Any:
     return await call()
 
 
 class FaultyStore:
     """Every call but `close` goes through ``around``."""
 
-    def __init__(self, inner: StateStore, around: Around = _undisturbed) -> None:
+    def __init__(self, inner: StateStore, around: Around = undisturbed) -> None:
         self._inner = inner
         self.around = around
         self.closed = False

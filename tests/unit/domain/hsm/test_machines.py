@@ -22,7 +22,18 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.issuer import AuditHead, AuditSigned, Grant, Issuer, TokenIssued
 from anya_actors.domain.hsm.records import RecordAudit, SecurityAlertRaised
-from anya_actors.domain.hsm.root import KdfParameters, Root, RootInitialised, RootResealed, Seal, WrappedKek
+from anya_actors.domain.hsm.root import (
+    KdfParameters,
+    KeksDropped,
+    Root,
+    RootInitialised,
+    RootRekeyed,
+    RootResealed,
+    RootSealed,
+    RootUnsealed,
+    Seal,
+    WrappedKek,
+)
 from anya_actors.domain.hsm.sessions import KeysReleased, Session, SessionClosed, SessionOpened, SessionTable
 from anya_actors.domain.hsm.slots import (
     TRANSITIONS,
@@ -48,7 +59,11 @@ EVENTS: list[Event] = [
     KeyDisabled(AUDIT),
     KeyEnabled(AUDIT),
     RootInitialised(SEAL, KEK),
-    RootResealed(SEAL),
+    RootResealed(SEAL, SEAL, AUDIT),
+    RootRekeyed(SEAL, SEAL, (KEK, WrappedKek(2, b"wrapped")), AUDIT),
+    KeksDropped(1, AUDIT),
+    RootSealed("by alice", AUDIT),
+    RootUnsealed(AUDIT),
     SessionOpened(SESSION, 2, AUDIT),
     KeysReleased("s1", b"r" * 32, AUDIT),
     SessionClosed("s1", "asked", AUDIT),
@@ -120,7 +135,7 @@ def test_a_root_is_initialised_once() -> None:
     with pytest.raises(IllegalTransitionError):
         machine.step(root, RootInitialised(SEAL, KEK))
     other = msgspec.structs.replace(SEAL, salt=b"other")
-    assert machine.step(root, RootResealed(other)).state == Root(other, (KEK,))
+    assert machine.step(root, RootResealed(SEAL, other, AUDIT)).state == Root(other, (KEK,))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from anya_actors.domain.keys.operations import Answer, DecryptRequest, EncryptRe
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
 from anya_actors.testing.local_hsm import LocalHsm
+from tests.unit.services.hsm.faulty_hsm import wait_rekeyed
 
 COUNTING = KeyPolicy(backup=True, counter_nonces=True, deletion_wait_s=0)
 ENCRYPT = EncryptRequest("k", b"text", "aes256-gcm")
@@ -168,3 +169,14 @@ async def test_a_backup_that_was_changed_anywhere_does_not_open(hsm: HsmService)
     for wrong in (*altered, *(blob[:n] for n in range(0, len(blob), 7)), blob + b"\0"):
         with pytest.raises(InvalidCiphertextError):
             await bring_back(hsm, wrong)
+
+
+async def test_a_backup_outlives_a_rekeying(bench: LocalHsm, hsm: HsmService) -> None:
+    await make(hsm)
+    blob = await back_up(hsm)
+    await hsm.rekey("root", message_id="rekey")
+    await wait_rekeyed(hsm)
+    await destroy(hsm)
+    await bring_back(hsm, blob)
+    session = await hsm.open_session("alice", ("k",), message_id="after it")
+    assert (await do(bench, session, ENCRYPT)).version == 1

@@ -50,7 +50,7 @@ async def test_keys_come_back_after_a_restart_with_the_same_passphrase(bench: Lo
 
 async def test_another_passphrase_opens_nothing_and_says_what_to_do(bench: LocalHsm) -> None:
     await bench.start()
-    bench.passphrase = b"another"
+    bench.source.passphrase = b"another"
     with pytest.raises(WrongPassphraseError, match="passphrase file") as refusal:
         await bench.start()
     assert b"another" not in str(refusal.value).encode()
@@ -58,7 +58,7 @@ async def test_another_passphrase_opens_nothing_and_says_what_to_do(bench: Local
 
 async def test_a_sealed_hsm_serves_nothing(bench: LocalHsm) -> None:
     await bench.start()
-    bench.passphrase = b"another"
+    bench.source.passphrase = b"another"
     with pytest.raises(WrongPassphraseError):
         await bench.start()
     sealed = bench._alive[-1]  # the one that failed to resume

@@ -1,0 +1,58 @@
+"""``anya hsm status``, ``seal``, ``unseal``, ``rekey``, ``change-passphrase``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from anya_actors.cli.options import Config, DataDir, Json
+from anya_actors.cli.remote import Remote
+
+BASE: Final = "/api/v1/security"
+
+
+def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Whether the HSM is sealed, and how far a rekeying is."""
+    Remote(data_dir, config, json).show(f"{BASE}/seal-status")
+
+
+def seal(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Wipe every key from memory and close every session. Only an unsealing ends it, no restart does."""
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/seal", {})
+
+
+def unseal(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Have the HSM read its passphrase file, or its shares, and serve."""
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/unseal", {})
+
+
+def rekey(
+    master: Annotated[bool, typer.Option("--master", help="Draw a new master key too.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Wrap every key by a new key-encryption key, while everything goes on; `status` tells how far it is."""
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/rekey", {"new_master_key": master})
+
+
+def change_passphrase(
+    threshold: Annotated[int, typer.Option("--threshold", min=2, max=16, help="Of shares: how many.")] = 3,
+    shares: Annotated[int, typer.Option("--shares", min=2, max=16, help="How many shares to make.")] = 5,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Give the HSM another passphrase, without a restart.
+
+    It is drawn into a file beside the present one (FILE.new), or into a directory of new shares
+    (DIRECTORY.new) where the HSM is unsealed by shares; what you put there yourself before is taken
+    instead. Then the HSM seals itself by it and puts it in the present one's place. Interrupted at any
+    point, the HSM still starts; repeat the command.
+    """
+    from anya_actors.cli.options import settings_of
+    from anya_actors.cli.passphrase import prepare_passphrase
+
+    prepare_passphrase(settings_of(data_dir, config), threshold, shares)
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/change-passphrase", {})
