@@ -132,7 +132,7 @@ async def tune(request: Request) -> Response:
 async def _sealed(request: Request) -> bool:
     desk: TransitDesk = request.app.state.desk
     try:
-        await desk.door.actors.call(HSM, "jwks", timeout_s=HEALTH_TIMEOUT_S)
+        await desk.door.actors.call(HSM, "transport_key", timeout_s=HEALTH_TIMEOUT_S)
     except AnyaError:
         return True
     return False

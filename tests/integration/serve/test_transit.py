@@ -17,7 +17,12 @@ import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_public_key,
+)
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
 
 from anya_actors.serve.app import build_door
@@ -414,6 +419,26 @@ async def test_a_wrapped_key_is_imported(listener: Listener) -> None:
         assert client.secrets.transit.decrypt_data("in", sealed)["data"]["plaintext"] == TEXT
         with pytest.raises(InvalidRequest):
             client.write("transit/keys/bad/import", ciphertext=b64(blob[:-1]), type="aes256-gcm96")
+
+    await run(work)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1()], ids=["p384", "p521"])
+async def test_a_key_of_a_curve_is_imported_as_pkcs8(listener: Listener, curve: ec.EllipticCurve) -> None:
+    client = await listener.client()
+    key = ec.generate_private_key(curve)
+    written = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+    def work() -> None:
+        wrapping = load_pem_public_key(client.read("transit/wrapping_key")["data"]["public_key"].encode())
+        assert isinstance(wrapping, rsa.RSAPublicKey)
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        blob = wrapping.encrypt(bytes(range(32)), oaep) + aes_key_wrap_with_padding(bytes(range(32)), written)
+        key_type = f"ecdsa-p{curve.key_size}"
+        client.write("transit/keys/in/import", ciphertext=b64(blob), type=key_type)
+        how = {"input": TEXT, "hash_algorithm": "sha2-512"}
+        signed = client.write("transit/sign/in", **how)["data"]["signature"].split(":")[2]
+        key.public_key().verify(base64.b64decode(signed), b"a text", ec.ECDSA(hashes.SHA512()))
 
     await run(work)
 

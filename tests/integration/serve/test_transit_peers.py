@@ -17,7 +17,7 @@ from anya_actors.serve.settings import Listen
 SLOW_S = 10.0
 BODY = b'{"input":"YQ=="}'
 HASH = b"POST /v1/transit/hash/sha2-256 HTTP/1.1\r\nHost: x\r\n"
-HEALTH = b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n"
+LEADER = b"GET /v1/sys/leader HTTP/1.1\r\nHost: x\r\n\r\n"
 SUM = hashlib.sha256(b"a").hexdigest().encode()
 
 
@@ -48,7 +48,7 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
     return found
 
 
-@pytest.mark.parametrize("sent", [b"", b"LIST /v1/tr", HASH, HEALTH + b"GET /v1/sys/hea"])
+@pytest.mark.parametrize("sent", [b"", b"LIST /v1/tr", HASH, LEADER + b"GET /v1/sys/lea"])
 async def test_a_head_that_never_ends_is_given_up(
     transit: Any, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +126,7 @@ async def test_pipelined_requests_are_answered_in_order(transit: Any) -> None:
     door = transit()
     reader, writer = await dial(door)
     ask = HASH + token(door) + b"Content-Length: 16\r\n"
-    writer.write(HEALTH + (ask + b"\r\n" + BODY) * 20 + ask + b"Connection: close\r\n\r\n" + BODY)
+    writer.write(LEADER + (ask + b"\r\n" + BODY) * 20 + ask + b"Connection: close\r\n\r\n" + BODY)
     assert (await end_of(reader)).count(SUM) == 21
     writer.close()
 
@@ -157,8 +157,23 @@ async def test_a_peer_that_takes_no_answer_is_dropped(
     serving = asyncio.create_task(server.serve(sockets=[held]))
     _, writer = await asyncio.open_connection(*held.getsockname())
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport has it
-    writer.write(HEALTH)
+    writer.write(LEADER)
     await asyncio.wait_for(gone.wait(), SLOW_S)
+    writer.close()
+    server.should_exit = True
+    await serving
+    held.close()
+
+
+async def test_a_connection_that_idles_is_closed() -> None:
+    held = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn_config(much, Listen("127.0.0.1", 0), any_method=True)
+    config.lifespan, config.timeout_keep_alive = "off", 0
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[held]))
+    reader, writer = await asyncio.open_connection(*held.getsockname())
+    writer.write(LEADER)
+    assert (await end_of(reader)).startswith(b"HTTP/1.1 200 ")
     writer.close()
     server.should_exit = True
     await serving
@@ -184,6 +199,6 @@ async def test_a_request_in_flight_is_answered_before_the_listener_ends(transit:
 
 async def test_an_upgrade_to_websocket_is_not_understood(transit: Any) -> None:
     reader, writer = await dial(transit())
-    writer.write(HEALTH[:-2] + b"Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+    writer.write(LEADER[:-2] + b"Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
     assert b" 101 " not in await end_of(reader)
     writer.close()
