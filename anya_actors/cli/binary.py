@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,6 +43,21 @@ def from_written(text: str, *, base64: bool) -> bytes:
         return b64decode(text.strip(), validate=True) if base64 else bytes.fromhex(text)
     except ValueError:
         raise typer.BadParameter(f"that is not {'base64' if base64 else 'hex'}") from None
+
+
+def read_printed(text: str, name: str, *, base64: bool) -> tuple[bytes, dict[str, Any]]:
+    """A binary field as hex, as base64, or in the line that a command printed, with that line's record."""
+    from json import loads
+
+    if not text.lstrip().startswith("{"):
+        return from_written(text, base64=base64), {}
+    try:
+        record = loads(text)
+        in_base64 = f"{name}_base64" in record
+        told = record[f"{name}_{'base64' if in_base64 else 'hex'}"]
+        return from_written(told, base64=in_base64), record
+    except (ValueError, KeyError, TypeError):
+        raise typer.BadParameter(f"that is no line with a {name}") from None
 
 
 def written(name: str, in_hex: str, *, base64: bool) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from anya_actors.cli.binary import Base64, bytes_in, bytes_of, written
+from anya_actors.cli.binary import Base64, bytes_in, bytes_of, read_printed, written
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
 
@@ -29,7 +29,7 @@ Policy = Annotated[
         help="A bound, repeatable: exportable=true, expires_unix_ms=…, rate_per_s=…, encryption_limit=…, "
         "counter_nonces=true, paths=m/84h/0h/0h,…, deletion_wait_s=…, deletion_allowed=false, "
         "guarded=rotate,…, approvers=alice,…, approvals_needed=…, auto_rotate_s=…, "
-        "derived=true, convergent=true",
+        "derived=true, convergent=true, backup=true",
     ),
 ]
 _LISTS: Final = ("paths", "guarded", "approvers")
@@ -237,6 +237,37 @@ def approve(
     Remote(data_dir, config, json).post_and_show(
         place_of(name, "approvals", "given"), {"operation": operation}
     )
+
+
+@app.command("back-up")
+def back_up(
+    name: Name,
+    base64: Base64 = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """The whole key, sealed so that only this HSM opens it; its policy must allow backup."""
+    remote = Remote(data_dir, config, json)
+    remote.show_record(
+        written("backup", remote.post(place_of(name, "backups", "new"), {})["backup_hex"], base64=base64)
+    )
+
+
+@app.command("bring-back")
+def bring_back(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What 'back-up' printed; - for stdin.")],
+    base64: Base64 = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Bring a deleted or destroyed key back out of its backup; it is then disabled."""
+    text = bytes_of(None, file).decode("ascii", "replace")
+    backup, _ = read_printed(text, "backup", base64=base64)
+    body = {"backup_hex": backup.hex()}
+    Remote(data_dir, config, json).post_and_show(place_of(name, "backups", "restored"), body)
 
 
 @app.command()

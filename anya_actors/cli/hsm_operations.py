@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anya_actors.cli.binary import Base64, File, Hex, Message, bytes_of, from_written, written
+from anya_actors.cli.binary import Base64, File, Hex, Message, bytes_of, from_written, read_printed, written
 from anya_actors.cli.hsm_keys import BASE, Name, place_of
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote, argument_or_stdin
@@ -141,8 +141,11 @@ def decrypt(
 ) -> None:
     """Decrypt; an error that does not say why if it does not open."""
     remote = Remote(data_dir, config, json)
-    sealed, of_version = _sealed(argument_or_stdin(ciphertext), base64=base64)
-    fields = {"associated_data_hex": associated_data.encode().hex(), "version": version or of_version}
+    sealed, printed = read_printed(argument_or_stdin(ciphertext), "ciphertext", base64=base64)
+    fields = {
+        "associated_data_hex": associated_data.encode().hex(),
+        "version": version or printed.get("version", 0),
+    }
     facts = fields | _context(context)
     found = _perform(remote, "decrypt", key, algorithm, data_hex=sealed.hex(), **facts)
     if raw:
@@ -150,21 +153,6 @@ def decrypt(
         sys.stdout.buffer.flush()
     else:
         _show(remote, "plaintext", found, base64=base64)
-
-
-def _sealed(text: str, *, base64: bool) -> tuple[bytes, int]:
-    """The ciphertext and the version that opens it, if it is told: the line that `encrypt` prints."""
-    if not text.startswith("{"):
-        return from_written(text, base64=base64), 0
-    from json import loads
-
-    try:
-        record = loads(text)
-        in_base64 = "ciphertext_base64" in record
-        told = record["ciphertext_base64" if in_base64 else "ciphertext_hex"]
-        return from_written(told, base64=in_base64), int(record["version"])
-    except (ValueError, KeyError, TypeError):
-        raise typer.BadParameter("that is not what 'encrypt' printed") from None
 
 
 @app.command()

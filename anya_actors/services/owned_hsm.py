@@ -191,6 +191,15 @@ class OwnedHsm:
         arguments = (name, self.owner, recipient_pem, version, digest)
         return bytes(await self._actors.call(HSM, "export_key", *arguments, message_id=self._fresh_id()))
 
+    async def back_up_key(self, name: str) -> bytes:
+        """The whole key, sealed so that this HSM alone opens it; its policy must allow ``backup``."""
+        arguments = (name, self.owner)
+        return bytes(await self._actors.call(HSM, "back_up_key", *arguments, message_id=self._fresh_id()))
+
+    async def bring_back_key(self, name: str, backup: bytes) -> KeyView:
+        """Bring a deleted or destroyed key back out of its backup; it is then disabled."""
+        return await self._change("bring_back_key", name, self.owner, backup)
+
     # -- inside -------------------------------------------------------------------------------
 
     async def _change(

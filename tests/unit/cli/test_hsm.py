@@ -264,6 +264,20 @@ def test_a_key_goes_its_whole_life(invoke: Invoke) -> None:
     assert len(bytes.fromhex(invoke("key", "public", "k", "--form", "sec1").stdout)) in (33, 65)
 
 
+def test_a_key_comes_back_out_of_its_backup(invoke: Invoke, tmp_path: Path) -> None:
+    bounds = ("backup=true", "deletion_wait_s=0")
+    made = record(invoke("key", "create", "k", *(word for bound in bounds for word in ("--policy", bound))))
+    line = invoke("key", "back-up", "k").stdout
+    assert refusal(invoke("key", "bring-back", "k", "-", stdin=line)) == "key-exists"
+    for command in ("delete", "destroy"):
+        record(invoke("key", command, "k"))
+    file = tmp_path / "backup"
+    file.write_text(json.loads(line)["backup_hex"])
+    back = record(invoke("key", "bring-back", "k", str(file)))
+    assert (back["state"], back["public_key"]) == ("disabled", made["public_key"])
+    assert invoke("key", "bring-back", "k", "-", stdin='{"other": 1}').exit_code == 2
+
+
 def test_a_policy_that_cannot_be_read_is_no_request(invoke: Invoke) -> None:
     for bound in ("exportable", "rate_per_s=many"):
         assert invoke("key", "create", "k", "--policy", bound).exit_code == 2

@@ -288,6 +288,17 @@ async def test_a_key_of_ours_travels_wrapped_from_one_name_to_another(alice: Own
         assert await s.mac("k", b"m", "hmac-sha256") == await s.mac("twin", b"m", "hmac-sha256")
 
 
+async def test_a_destroyed_key_comes_back_out_of_its_backup(alice: OwnedHsm) -> None:
+    made = await alice.create_key("k", "ed25519", policy=KeyPolicy(backup=True, deletion_wait_s=0))
+    backup = await alice.back_up_key("k")
+    await alice.delete_key("k")
+    await alice.destroy_key("k")
+    assert (await alice.bring_back_key("k", backup)).public_key == made.public_key
+    await alice.enable_key("k")
+    async with alice.session("k") as s:
+        assert len(await s.sign("k", b"m", "ed25519")) == 64
+
+
 async def test_a_guarded_operation_takes_the_word_of_its_approver(bench: LocalHsm, alice: OwnedHsm) -> None:
     guard = KeyPolicy(guarded=("rotate",), approvers=("bob",), approvals_needed=1)
     await alice.create_key("k", "ed25519", policy=guard)
