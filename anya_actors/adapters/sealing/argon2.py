@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.domain.keys.secret import Secret
+
+_LEAST: Final = KdfParameters(memory_kib=8, iterations=1, lanes=1)
 
 
 class Argon2Kdf:
@@ -15,7 +18,7 @@ class Argon2Kdf:
 
     async def derive(self, passphrase: Secret, salt: bytes, parameters: KdfParameters) -> Secret:
         """32 bytes of key."""
-        return await asyncio.to_thread(derive, passphrase, salt, parameters)
+        return await asyncio.to_thread(_derive_and_cover, passphrase, salt, parameters)
 
 
 def derive(passphrase: Secret, salt: bytes, parameters: KdfParameters) -> Secret:
@@ -30,3 +33,10 @@ def derive(passphrase: Secret, salt: bytes, parameters: KdfParameters) -> Secret
     key = bytearray(32)
     kdf.derive_into(passphrase.buffer, key)  # type: ignore[arg-type]  # its stub is narrower than it
     return Secret(key)
+
+
+def _derive_and_cover(passphrase: Secret, salt: bytes, parameters: KdfParameters) -> Secret:
+    """`derive`, and once more from nothing: OpenSSL leaves the passphrase where it reads the next one."""
+    key = derive(passphrase, salt, parameters)
+    derive(Secret(bytearray(len(passphrase))), salt, _LEAST).wipe()
+    return key
