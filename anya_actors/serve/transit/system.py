@@ -8,8 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from anya_actors.domain.hsm.views import SealView
 from anya_actors.domain.machine import AnyaError, NotSupportedError
-from anya_actors.serve.transit.caller import TransitDesk, answer, caller_of, envelope, nothing, plain
+from anya_actors.serve.transit.caller import (
+    TransitDesk,
+    answer,
+    caller_of,
+    envelope,
+    fields_of,
+    nothing,
+    plain,
+)
 from anya_actors.serve.transit.words import rfc3339
 from anya_actors.services.hsm_client import HSM
 
@@ -98,6 +107,22 @@ async def seal_status(request: Request) -> Response:
     return plain(body)
 
 
+async def seal(request: Request) -> Response:
+    """Seal the HSM, by a token with the scope ``admin``."""
+    caller = await caller_of(request, "admin")
+    await caller.write("seal", caller.subject)
+    return nothing()
+
+
+async def unseal(request: Request) -> Response:
+    """Have the HSM read its passphrase, or its shares; none of them travels through this listener."""
+    caller, fields = await caller_of(request, "admin"), await fields_of(request)
+    if fields.get("key"):
+        raise NotSupportedError("unsealing by a key in a request", "the HSM reads it where its settings say")
+    await caller.write("unseal", caller.subject)
+    return await seal_status(request)
+
+
 async def init(_: Request) -> Response:
     """The HSM initialises itself at its first start."""
     return plain({"initialized": True})
@@ -132,10 +157,10 @@ async def tune(request: Request) -> Response:
 async def _sealed(request: Request) -> bool:
     desk: TransitDesk = request.app.state.desk
     try:
-        await desk.door.actors.call(HSM, "transport_key", timeout_s=HEALTH_TIMEOUT_S)
-    except AnyaError:
+        view: SealView = await desk.door.actors.call(HSM, "seal_status", timeout_s=HEALTH_TIMEOUT_S)
+    except AnyaError:  # whoever cannot be asked is of no use either
         return True
-    return False
+    return view.sealed
 
 
 _MOUNT: Final[dict[str, Any]] = {
@@ -158,6 +183,8 @@ ROUTES: Final = (
     Route("/v1/auth/token/revoke-self", revoke_self, methods=_CHANGING),
     Route("/v1/sys/health", health, methods=["GET", "HEAD"]),
     Route("/v1/sys/seal-status", seal_status, methods=["GET"]),
+    Route("/v1/sys/seal", seal, methods=_CHANGING),
+    Route("/v1/sys/unseal", unseal, methods=_CHANGING),
     Route("/v1/sys/init", init, methods=["GET"]),
     Route("/v1/sys/leader", leader, methods=["GET"]),
     Route("/v1/sys/mounts", mounts, methods=["GET"]),

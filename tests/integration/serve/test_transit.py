@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_public_key,
 )
-from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
+from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultDown
 
 from anya_actors.serve.app import build_door
 from anya_actors.serve.server import uvicorn_config
@@ -622,6 +622,26 @@ async def test_while_the_hsm_is_away_the_server_is_sealed(listener: Listener) ->
         assert client.sys.is_sealed() is True
         assert requests.get(f"{listener.url}/v1/sys/health", timeout=30).status_code == 503
         assert requests.get(f"{listener.url}/v1/sys/health?sealedcode=299", timeout=30).status_code == 299
+
+    await run(work)
+
+
+async def test_an_admin_seals_and_unseals_and_nobody_else(listener: Listener) -> None:
+    user, admin = await listener.client(), await listener.client("admin", subject="root")
+
+    def work() -> None:
+        sealed = user.secrets.transit.encrypt_data("k", TEXT)["data"]["ciphertext"]
+        with pytest.raises(Forbidden):
+            user.sys.seal()
+        admin.sys.seal()
+        assert admin.sys.is_sealed() is True
+        assert requests.get(f"{listener.url}/v1/sys/health", timeout=30).status_code == 503
+        with pytest.raises(VaultDown, match="sealed"):
+            user.secrets.transit.decrypt_data("k", sealed)
+        with pytest.raises(InvalidRequest, match="not supported"):
+            admin.sys.submit_unseal_key("a share")
+        assert admin.write("sys/unseal", sealed=False)["sealed"] is False
+        assert user.secrets.transit.decrypt_data("k", sealed)["data"]["plaintext"] == TEXT
 
     await run(work)
 
