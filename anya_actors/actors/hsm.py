@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anya_actors.actors.shell import DurableActor, served
+from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.clients import ClientPlan
 from anya_actors.domain.hsm.metrics import HsmMetricsView
@@ -12,6 +13,7 @@ from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS
 from anya_actors.domain.hsm.views import (
+    ApprovalView,
     AuditEntryView,
     AuditPage,
     AuditProofView,
@@ -166,8 +168,24 @@ class HsmActor(Shell):
         return await self.service.destroy_key(name, owner, message_id=message_id)
 
     @served
-    async def approve_key(self, name: str, operation: str, approver: str, *, message_id: str) -> KeyView:
-        return await self.service.approve_key(name, operation, approver, message_id=message_id)
+    async def approve_key(
+        self,
+        name: str,
+        operation: str,
+        approver: str,
+        digest: str = "",
+        uses: int = 1,
+        ttl_s: int = APPROVAL_TTL_S,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        return await self.service.approve_key(
+            name, operation, approver, digest, uses, ttl_s, message_id=message_id
+        )
+
+    @served
+    async def approvals(self, name: str, caller: str = "") -> list[ApprovalView]:
+        return await self.service.approvals(name, caller)
 
     @served
     async def public_key_as(self, name: str, form: str, version: int = 0) -> str:

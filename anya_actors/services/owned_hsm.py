@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import KeyPlan
-from anya_actors.domain.hsm.views import KeyView, SessionView
+from anya_actors.domain.hsm.views import ApprovalView, KeyView, SessionView
 from anya_actors.domain.keys.algorithms import usual_operations
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.randomness import Randomness
@@ -158,9 +159,19 @@ class OwnedHsm:
         """Forget a deleted key for ever; raises `WaitingPeriodError` while it can be restored."""
         return await self._change("destroy_key", name, self.owner)
 
-    async def approve_key(self, name: str, operation: str) -> KeyView:
-        """This owner's word, as an approver of the key, for a guarded operation; it holds for an hour."""
-        return await self._change("approve_key", name, operation, self.owner)
+    async def approve_key(
+        self, name: str, operation: str, digest: str = "", *, uses: int = 1, ttl_s: int = APPROVAL_TTL_S
+    ) -> KeyView:
+        """This owner's word, as an approver of the key, for a guarded operation.
+
+        With ``digest``, hex SHA-256, for an operation upon that message alone.
+        """
+        return await self._change("approve_key", name, operation, self.owner, digest, uses, ttl_s)
+
+    async def approvals(self, name: str) -> list[ApprovalView]:
+        """What was approved of a key and not used yet; for its owner and its approvers."""
+        found: list[ApprovalView] = await self._actors.call(HSM, "approvals", name, self.owner)
+        return found
 
     # -- keys in wrapped form -----------------------------------------------------------------
 

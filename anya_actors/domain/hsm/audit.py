@@ -55,7 +55,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
 class OperationRecord(msgspec.Struct, frozen=True):
     """What a session reports of one operation; the HSM adds who and when.
 
-    ``detail`` names what is public and tells this operation apart, such as a nonce by its hash.
+    ``detail`` names what is public and tells this operation apart, such as a nonce by its hash. ``digest``
+    is for approvals alone: hex SHA-256 of what a guarded operation was done to; it is not recorded.
     """
 
     operation: str
@@ -65,6 +66,7 @@ class OperationRecord(msgspec.Struct, frozen=True):
     outcome: str = OK
     count: int = 1
     detail: str = ""
+    digest: str = ""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, array_like=True):

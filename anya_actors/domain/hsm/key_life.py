@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
+from anya_actors.domain.hsm.approvals import ApprovalsSpent, KeyApproved, approve, spend, without
 from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import (
-    ApprovalNeededError,
     KeyExhaustedError,
     OperationRefusedError,
     UnknownKeyError,
@@ -16,7 +16,7 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.records import DiscardHandles, RecordAudit, SecurityKeyChanged
-from anya_actors.domain.hsm.slots import Approval, KeySlot, KeyVersion, SlotPhase
+from anya_actors.domain.hsm.slots import KeySlot, KeyVersion, SlotPhase
 from anya_actors.domain.machine import (
     Event,
     IllegalTransitionError,
@@ -25,7 +25,6 @@ from anya_actors.domain.machine import (
     UnavailableError,
 )
 
-APPROVAL_TTL_MS: Final = 3600 * 1000
 MAX_VERSIONS: Final = 1000
 
 
@@ -106,13 +105,6 @@ class KeyExported(Event, frozen=True):
     audit: AuditRecord
 
 
-class KeyApproved(Event, frozen=True):
-    """An approver agreed to an operation."""
-
-    approval: Approval
-    audit: AuditRecord
-
-
 LIFE: Final = (
     KeyRotated,
     KeyConfigured,
@@ -124,6 +116,7 @@ LIFE: Final = (
     KeyDestroyed,
     KeyExported,
     KeyApproved,
+    ApprovalsSpent,
 )
 _LIVE: Final = (SlotPhase.ENABLED, SlotPhase.DISABLED)
 
@@ -139,8 +132,7 @@ def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
         case KeyDestroyed() if slot.phase in (SlotPhase.DELETED, *_LIVE):
             return _destroy(slot, event)
         case KeyApproved() if slot.phase is not SlotPhase.DESTROYED:
-            kept = tuple(each for each in slot.approvals if _key_of(each) != _key_of(event.approval))
-            return Step(change(slot, approvals=(*kept, event.approval)), (RecordAudit(event.audit),))
+            return approve(slot, event)
         case KeyRewrapped():
             return _rewrap(slot, event)
     if slot.phase not in _LIVE:
@@ -154,32 +146,18 @@ def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
             return _trim(slot, event)
         case NoncesReserved():
             return _reserve(slot, event)
+        case ApprovalsSpent():
+            return spend(slot, event)
         case KeyDeleted() if not slot.policy.deletion_allowed:
             raise OperationRefusedError(slot.name, "be deleted")
         case KeyDeleted():
             deleted = change(slot, phase=SlotPhase.DELETED, destroy_unix_ms=event.destroy_unix_ms)
-            return _told(_spent(deleted, "delete"), event.audit, "deleted")
+            return _told(without(deleted, "delete"), event.audit, "deleted")
         case KeyExported() if slot.policy.exportable:
-            return _told(_spent(slot, "export"), event.audit, "exported")
+            return _told(without(slot, "export"), event.audit, "exported")
         case KeyExported():
             raise OperationRefusedError(slot.name, "be exported")
     raise IllegalTransitionError(slot.phase.value, type(event).__name__)
-
-
-def check_approved(slot: KeySlot, operation: str, now_unix_ms: int) -> None:
-    """Raise `ApprovalNeededError` while a guarded operation lacks approvals that still hold."""
-    policy = slot.policy
-    if operation not in policy.guarded:
-        return
-    valid = {
-        each.approver
-        for each in slot.approvals
-        if each.operation == operation
-        and each.approver in policy.approvers
-        and now_unix_ms - each.at_unix_ms < APPROVAL_TTL_MS
-    }
-    if len(valid) < policy.approvals_needed:
-        raise ApprovalNeededError(slot.name, operation, policy.approvals_needed - len(valid))
 
 
 def _rotate(slot: KeySlot, event: KeyRotated) -> Step[KeySlot]:
@@ -194,7 +172,7 @@ def _rotate(slot: KeySlot, event: KeyRotated) -> Step[KeySlot]:
         versions=(*slot.versions, event.version),
         minimum_version=event.minimum_version or slot.minimum_version,
     )
-    return _told(_spent(rotated, "rotate"), event.audit, "rotated")
+    return _told(without(rotated, "rotate"), event.audit, "rotated")
 
 
 def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
@@ -220,7 +198,7 @@ def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
         policy=event.policy,
         versions=versions,
     )
-    return _told(_spent(configured, "configure"), event.audit, "configured")
+    return _told(without(configured, "configure"), event.audit, "configured")
 
 
 def _rewrap(slot: KeySlot, event: KeyRewrapped) -> Step[KeySlot]:
@@ -276,16 +254,6 @@ def _destroy(slot: KeySlot, event: KeyDestroyed) -> Step[KeySlot]:
     versions = tuple(msgspec.structs.replace(each, wrapped=b"") for each in slot.versions)
     destroyed = msgspec.structs.replace(slot, phase=SlotPhase.DESTROYED, versions=versions, approvals=())
     return _told(destroyed, event.audit, "destroyed", event.handles)
-
-
-def _spent(slot: KeySlot, operation: str) -> KeySlot:
-    """The slot without the approvals that were for this operation: they hold for one."""
-    kept = tuple(each for each in slot.approvals if each.operation != operation)
-    return slot if len(kept) == len(slot.approvals) else msgspec.structs.replace(slot, approvals=kept)
-
-
-def _key_of(approval: Approval) -> tuple[str, str]:
-    return approval.operation, approval.approver
 
 
 def _told(slot: KeySlot, audit: AuditRecord, change: str, handles: tuple[bytes, ...] = ()) -> Step[KeySlot]:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.encoding import Schema
+from anya_actors.domain.hsm.approvals import ApprovalsSpent
 from anya_actors.domain.hsm.backups import BACKUPS, step_backup
 from anya_actors.domain.hsm.clients import Client, ClientTokenGranted, client_view, step_client
 from anya_actors.domain.hsm.issuer import AuditHead, Grant, Issuer, TokenIssued, step_audit_head, step_issuer
@@ -138,6 +139,8 @@ def answer(record: Record, event: Event) -> Reply:
         case KeySlot(), NoncesReserved():
             made = find_version(record, event.version).encryptions
             return Allotted(made - event.count, made)
+        case KeySlot(), ApprovalsSpent():
+            return Done()
         case KeySlot(), _:
             return key_view(record)
         case SessionTable(), SessionOpened():

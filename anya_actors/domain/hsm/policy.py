@@ -8,8 +8,8 @@ import msgspec
 
 from anya_actors.domain.hsm.errors import OperationRefusedError
 from anya_actors.domain.keys.algorithms import AEADS, DERIVABLE
-from anya_actors.domain.keys.operations import HARDENED, PERMISSION_OF, KeyPath, check_path
-from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.domain.keys.operations import HARDENED, KeyPath, check_path
+from anya_actors.domain.machine import InvalidInputError
 
 MAX_PATHS: Final = 64
 MAX_APPROVERS: Final = 16
@@ -21,6 +21,8 @@ MAX_ROTATION_S: Final = 10 * 366 * 24 * 3600
 MAX_ENCRYPTIONS: Final = 2**32
 GUARDED: Final = ("destroy", "delete", "export", "rotate", "configure")
 """What of a key's life can be made to need approvals."""
+GUARDED_OPERATIONS: Final = ("decrypt", "derive", "encrypt", "sign")
+"""What of its use: each operation that takes this permission."""
 
 
 class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,9 +32,9 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     ``expires_unix_ms``: it acts until then. ``rate_per_s``: so many operations in any second.
     ``encryption_limit``: so many encryptions by one version, then it must be rotated.
     ``counter_nonces``: an AEAD counts its nonces instead of drawing them. ``deletion_allowed``: it can
-    be deleted, and for ``deletion_wait_s`` restored. ``guarded`` names operations of its life that
-    take ``approvals_needed`` of its ``approvers``. ``derived``: each operation names a context, and a
-    key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
+    be deleted, and for ``deletion_wait_s`` restored. ``guarded`` names operations, of its life or by
+    it, that take ``approvals_needed`` of its ``approvers``. ``derived``: each operation names a context,
+    and a key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
     the same ciphertext. Neither of these two ever changes. ``auto_rotate_s``: the HSM makes a new version
     once the newest is so old. ``backup``: it may leave sealed for this HSM, and then come back from there
     even after it was destroyed.
@@ -84,11 +86,13 @@ def check_policy(policy: KeyPolicy, key_type: str) -> None:
 
 
 def _check_guard(policy: KeyPolicy) -> None:
-    unknown = set(policy.guarded) - set(GUARDED)
-    if unknown & set(PERMISSION_OF):
-        raise NotSupportedError("approval of single operations", f"choose from {', '.join(GUARDED)}")
-    if unknown:
-        raise InvalidInputError("guarded", f"choose from {', '.join(GUARDED)}")
+    operations = set(policy.guarded) & set(GUARDED_OPERATIONS)
+    if set(policy.guarded) - operations - set(GUARDED):
+        raise InvalidInputError("guarded", f"choose from {', '.join((*GUARDED, *GUARDED_OPERATIONS))}")
+    if operations and "configure" not in policy.guarded:
+        raise InvalidInputError("guarded", "guard configure too, or the guard is taken away without approval")
+    if operations and policy.exportable and "export" not in policy.guarded:
+        raise InvalidInputError("guarded", "guard export too, or the key acts elsewhere without approval")
     if len(set(policy.approvers)) != len(policy.approvers) or len(policy.approvers) > MAX_APPROVERS:
         raise InvalidInputError("approvers", f"name up to {MAX_APPROVERS}, each once")
     if bool(policy.guarded) != (1 <= policy.approvals_needed <= len(policy.approvers)):

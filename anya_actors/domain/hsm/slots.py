@@ -53,11 +53,14 @@ class KeyVersion(msgspec.Struct, frozen=True):
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """One approver's word for one operation of a key's life."""
+    """One approver's word for an operation. ``digest`` is hex SHA-256 of the only message that it is for."""
 
     operation: str
     approver: str
     at_unix_ms: int
+    digest: str = ""
+    uses: int = 1
+    expires_unix_ms: int = 0  # 0: an hour later
 
 
 class KeySlot(msgspec.Struct, frozen=True, tag=True):

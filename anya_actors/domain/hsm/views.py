@@ -50,6 +50,17 @@ class SessionView(msgspec.Struct, frozen=True, tag=True):
     absolute_timeout_s: int
 
 
+class ApprovalView(msgspec.Struct, frozen=True):
+    """One approver's word that can still be used; without a ``digest``, for any message."""
+
+    operation: str
+    approver: str
+    digest: str
+    uses: int
+    at_unix_ms: int
+    expires_unix_ms: int
+
+
 class SecretView(msgspec.Struct, frozen=True):
     """That a client has a secret, and until when (0: for ever)."""
 

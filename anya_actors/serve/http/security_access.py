@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from anya_actors.domain.hsm.clients import ClientPlan, shown_secret
-from anya_actors.domain.hsm.views import ClientView
+from anya_actors.domain.hsm.views import ApprovalView, ClientView
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
@@ -18,7 +18,7 @@ from anya_actors.serve.http.security import HSM, Page
 from anya_actors.serve.schemas.security import ClientRotation, NewClient, TokenRevocation
 from anya_actors.serve.shapes import page_of, shows, shows_page, shows_plain
 
-VIEWS: Final = (ClientView,)
+VIEWS: Final = (ClientView, ApprovalView)
 
 router = APIRouter(
     prefix="/api/v1/security", tags=["security"], default_response_class=Response, route_class=DirectRoute

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from anya_actors.domain.hsm.views import KeyView, SessionView
+from anya_actors.domain.hsm.views import ApprovalView, KeyView, SessionView
 from anya_actors.domain.keys import operations as asked
 from anya_actors.domain.keys.key_origin import parse_key_path
 from anya_actors.domain.keys.operations import Answer
@@ -29,7 +29,7 @@ from anya_actors.serve.schemas.security_keys import (
     RandomBytes,
     policy_of,
 )
-from anya_actors.serve.shapes import shows, shows_plain
+from anya_actors.serve.shapes import shows, shows_page, shows_plain
 
 router = APIRouter(
     prefix="/api/v1/security", tags=["security"], default_response_class=Response, route_class=DirectRoute
@@ -171,8 +171,20 @@ async def export(caller: Writer, name: KeyName, body: KeyExport) -> Response:
 
 @router.post("/keys/{name}/approvals/given", responses=shows(KeyView, "The key."))
 async def approve(caller: Approver, name: KeyName, body: KeyApproval) -> Response:
-    """The caller, one of the key's approvers, approves a guarded operation; it holds for an hour."""
-    return caller.answer(await caller.write(HSM, "approve_key", name, body.operation, caller.subject))
+    """The caller, one of the key's approvers, approves a guarded operation.
+
+    By default it holds for an hour and one time; with a digest, for that message alone.
+    """
+    facts = (body.operation, caller.subject, body.digest_hex, body.uses, body.ttl_s)
+    return caller.answer(await caller.write(HSM, "approve_key", name, *facts))
+
+
+@router.get("/keys/{name}/approvals", responses=shows_page(ApprovalView, "The approvals."))
+async def approvals(caller: Reader, name: KeyName) -> Response:
+    """What was approved of a key and not used yet; for its owner and its approvers."""
+    who = "" if caller.is_admin else caller.subject
+    found: list[ApprovalView] = await caller.read(HSM, "approvals", name, who)
+    return caller.answer({"items": found, "next_cursor": None})
 
 
 @router.post("/sessions/{session_id}/keys", responses=shows(SessionView, "The session."))

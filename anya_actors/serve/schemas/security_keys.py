@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S, MAX_APPROVAL_TTL_S, MAX_USES
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.keys.algorithms import KeyType
 from anya_actors.domain.keys.key_origin import parse_key_path
@@ -17,6 +18,11 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 Allowed = Literal["decrypt", "derive", "encrypt", "sign", "verify"]
 MaterialForm = Literal["raw", "pkcs8", "seed", "mnemonic", "extended-private-key"]
 Digest = Literal["sha1", "sha256", "sha384", "sha512"]
+
+
+Guarded = Literal[
+    "destroy", "delete", "export", "rotate", "configure", "decrypt", "derive", "encrypt", "sign"
+]
 
 
 class Policy(Body):
@@ -32,7 +38,7 @@ class Policy(Body):
     counter_nonces: bool = False
     deletion_wait_s: int = Field(7 * 24 * 3600, ge=0, le=366 * 24 * 3600)
     deletion_allowed: bool = True
-    guarded: list[Literal["destroy", "delete", "export", "rotate", "configure"]] = Field([], max_length=5)
+    guarded: list[Guarded] = Field([], max_length=9)
     approvers: list[Name] = Field([], max_length=16)
     approvals_needed: int = Field(0, ge=0, le=16)
     derived: bool = Field(False, description="Each operation names a context, whose derived key acts")
@@ -112,9 +118,16 @@ class KeyBackup(Body):
 
 
 class KeyApproval(Body):
-    """Which operation the caller approves."""
+    """Which operation the caller approves; one by the key perhaps for one message, or for several times."""
 
-    operation: Literal["destroy", "delete", "export", "rotate", "configure"]
+    operation: Guarded
+    digest_hex: str = Field(
+        "",
+        pattern=r"^([0-9a-fA-F]{64})?$",
+        description="SHA-256 of the message, ciphertext, or public key as sent",
+    )
+    uses: int = Field(1, ge=1, le=MAX_USES)
+    ttl_s: int = Field(APPROVAL_TTL_S, ge=1, le=MAX_APPROVAL_TTL_S)
 
 
 class RandomBytes(Body):

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 
 from anya_actors.domain.encoding import UnreadableRecordError
+from anya_actors.domain.hsm.approvals import check_approved
 from anya_actors.domain.hsm.backups import KeyBackedUp, KeyBroughtBack
 from anya_actors.domain.hsm.errors import AlteredKeyError, OperationRefusedError
-from anya_actors.domain.hsm.key_life import check_approved
 from anya_actors.domain.hsm.machine import STATE, key_of
 from anya_actors.domain.hsm.root import backup_context
 from anya_actors.domain.hsm.slots import KeySlot, SlotPhase, check_use

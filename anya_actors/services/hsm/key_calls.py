@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
 from anya_actors.domain.hsm.errors import SelfTestError, UnknownKeyError
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan
-from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.hsm.views import ApprovalView, KeyView
 from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.rotations import Rotations
@@ -175,9 +176,26 @@ class KeyCalls:
         """Forget a deleted key for ever; raises `WaitingPeriodError` while it can be restored."""
         return await self._life.destroy(name, owner, message_id)
 
-    async def approve_key(self, name: str, operation: str, approver: str, *, message_id: str) -> KeyView:
-        """One approver's word for a guarded operation of a key; it holds for an hour, for one time."""
-        return await self._life.approve(name, operation, approver, message_id)
+    async def approve_key(
+        self,
+        name: str,
+        operation: str,
+        approver: str,
+        digest: str = "",
+        uses: int = 1,
+        ttl_s: int = APPROVAL_TTL_S,
+        *,
+        message_id: str,
+    ) -> KeyView:
+        """One approver's word for a guarded operation of a key, by default for an hour and one time.
+
+        With ``digest``, hex SHA-256, for an operation upon that message alone.
+        """
+        return await self._life.approve(name, operation, approver, digest, uses, ttl_s, message_id)
+
+    async def approvals(self, name: str, caller: str = "") -> list[ApprovalView]:
+        """What was approved and not used yet, for a key's owner or approver, or for anyone (``""``)."""
+        return await self._life.approvals(name, caller)
 
     async def public_key_as(self, name: str, form: str, version: int = 0) -> str:
         """A public key as ``pem``, ``jwk``, ``sec1``, ``spki`` or ``raw`` (the last three in hex)."""

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from anya_actors.domain.hsm.approvals import KeyApproved, approvals_in_force, check_approval, check_approved
 from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import OperationRefusedError, UnknownKeyError
 from anya_actors.domain.hsm.key_life import (
-    KeyApproved,
     KeyConfigured,
     KeyDeleted,
     KeyDestroyed,
@@ -19,12 +19,11 @@ from anya_actors.domain.hsm.key_life import (
     KeyRotated,
     NoncesReserved,
     VersionsTrimmed,
-    check_approved,
 )
 from anya_actors.domain.hsm.machine import Allotted, Reply, key_of
 from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
-from anya_actors.domain.hsm.views import KeyView
+from anya_actors.domain.hsm.views import ApprovalView, KeyView
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import Event, InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms
@@ -140,26 +139,33 @@ class KeyLife:
 
         return await self._changed("destroy", name, owner, (), message_id, event)
 
-    async def approve(self, name: str, operation: str, approver: str, message_id: str) -> KeyView:
-        """An approver's word for one guarded operation; it holds for an hour."""
+    async def approve(
+        self, name: str, operation: str, approver: str, digest: str, uses: int, ttl_s: int, message_id: str
+    ) -> KeyView:
+        """An approver's word for a guarded operation, once per message id."""
+        request = ("approve", operation, approver, digest, uses, ttl_s)
         async with self._records.refusals("approve", approver, name):
             slot = await self._ring.slot(name)
             if slot.phase is SlotPhase.EMPTY or approver not in slot.policy.approvers:
                 raise UnknownKeyError(name)
             if operation not in slot.policy.guarded:
                 raise InvalidInputError("operation", f"guarded are {', '.join(slot.policy.guarded)}")
-            approval = Approval(operation, approver, self._records.clock.now_unix_ms())
-            audit = self._records.entry(
-                "approve", owner=approver, key=name, detail=f"{operation} by {approver}"
+            now = self._records.clock.now_unix_ms()
+            approval = Approval(operation, approver, now, digest.lower(), uses, now + ttl_s * 1000)
+            check_approval(approval)
+            detail = f"{operation} by {approver}" + (f" of {digest[:64]}" if digest else "")
+            event = KeyApproved(
+                approval, self._records.entry("approve", owner=approver, key=name, detail=detail)
             )
-            return key_view_of(
-                await self._records.change(
-                    key_of(name),
-                    KeyApproved(approval, audit),
-                    message_id=message_id,
-                    request=("approve", operation, approver),
-                )
-            )
+            view = await self._records.change(key_of(name), event, message_id=message_id, request=request)
+        return key_view_of(view)
+
+    async def approvals(self, name: str, caller: str) -> list[ApprovalView]:
+        """What its approvers said, for the owner and for them."""
+        slot = await self._ring.slot(name)
+        if slot.phase is SlotPhase.EMPTY or caller not in ("", slot.owner, *slot.policy.approvers):
+            raise UnknownKeyError(name)
+        return approvals_in_force(slot, self._records.clock.now_unix_ms())
 
     async def export(
         self, name: str, owner: str, recipient_pem: bytes, version: int, digest: str, message_id: str

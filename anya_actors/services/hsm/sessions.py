@@ -5,9 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from anya_actors.domain.hsm.audit import OK, OperationRecord
-from anya_actors.domain.hsm.errors import KeyRateError, SessionClosedError, UnknownKeyError
-from anya_actors.domain.hsm.machine import SESSIONS
+import msgspec
+
+from anya_actors.domain.hsm.approvals import ApprovalsSpent, guard_of
+from anya_actors.domain.hsm.audit import OK, AuditRecord, OperationRecord
+from anya_actors.domain.hsm.errors import (
+    ApprovalNeededError,
+    KeyRateError,
+    OperationRefusedError,
+    SessionClosedError,
+    UnknownKeyError,
+)
+from anya_actors.domain.hsm.machine import SESSIONS, key_of
 from anya_actors.domain.hsm.parcel import KeyParcel, pack_parcel
 from anya_actors.domain.hsm.sessions import (
     MAX_KEYS,
@@ -139,9 +148,8 @@ class SessionDesk:
         session = await self.usable(session_id)
         if not session.recipient:
             raise SessionClosedError(session_id, "its keys were never released")
-        self._check_rate(
-            {key: await self._keys.slot(key) for key in {each.key for each in records} if key}, records
-        )
+        slots = {key: await self._keys.slot(key) for key in {each.key for each in records} if key}
+        self._check_rate(slots, records)
         entries = [
             self._records.entry(
                 each.operation,
@@ -156,10 +164,37 @@ class SessionDesk:
             ).of_request(f"{session.actor}/{message_id}/{index}")  # no id but the session's own
             for index, each in enumerate(records)
         ]
-        await self._records.note(*entries)
+        guards = [
+            guard_of(slots[each.key], each.operation) if each.key and each.outcome == OK else None
+            for each in records
+        ]
+        if any(guards):
+            await self._spend(guards, records, entries, f"{session.actor}/{message_id}")
+        else:
+            await self._records.note(*entries)
         find_session(await self._table(), session_id)
         self._touch(session_id)
         self._observe(session.owner, records, seconds)
+
+    async def _spend(
+        self,
+        guards: list[str | None],
+        records: tuple[OperationRecord, ...],
+        entries: list[AuditRecord],
+        message_id: str,
+    ) -> None:
+        """Use up what was approved, in one commit with the entry; raise `ApprovalNeededError`."""
+        record, guard = records[0], guards[0]
+        try:
+            if guard is None or len(records) > 1 or record.count != 1:
+                raise InvalidInputError("operations", "what takes approvals is asked for alone")
+            event = ApprovalsSpent(guard, record.digest, self._records.clock.now_unix_ms(), entries[0])
+            request = ("spend", guard, record.digest)
+            await self._records.change(key_of(record.key), event, message_id=message_id, request=request)
+        except (ApprovalNeededError, InvalidInputError, OperationRefusedError) as error:
+            outcome = f"refused: {error.code}"
+            await self._records.note(*(msgspec.structs.replace(each, outcome=outcome) for each in entries))
+            raise
 
     async def close(self, session_id: str, reason: str, message_id: str = "") -> None:
         """Close a session; one that is closed stays so."""

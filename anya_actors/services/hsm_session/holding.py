@@ -95,13 +95,20 @@ class SessionKeys:
         check_not_expired(held.facts.policy, name, self._clock.now_unix_ms())
         return held
 
-    async def permitted(self, name: str, needed: str | None, path: KeyPath, version: int = 0) -> HeldKey:
-        """As `key`, if the key may do what is ``needed`` at ``path``, else `OperationRefusedError`."""
+    async def permitted(
+        self, name: str, needed: str | None, path: KeyPath, version: int = 0, *, alone: bool = False
+    ) -> HeldKey:
+        """As `key`, if the key may do what is ``needed`` at ``path``, else `OperationRefusedError`.
+
+        What takes approvals is done ``alone``, by `HsmSessionService.perform`: the HSM counts them there.
+        """
         if path:
             check_path(path)
         held = await self.key(name, version)
         if needed is not None and needed not in held.facts.operations:
             raise OperationRefusedError(name, needed)
+        if needed in held.facts.policy.guarded and not alone:
+            raise InvalidInputError("operations", f"what takes approvals of key {name} is asked for alone")
         check_path_allowed(held.facts.policy, name, path)
         return held
 
@@ -113,6 +120,10 @@ class SessionKeys:
         """Wipe a key that has changed; the next use fetches it as it is then."""
         for held in self._held.pop(name, {}).values():
             held.private.wipe()
+
+    def is_guarded(self, name: str) -> bool:
+        """Whether anything of a key that is held takes approvals."""
+        return any(held.facts.policy.guarded for held in self._held.get(name, {}).values())
 
     def newest_version(self, name: str) -> int:
         """The newest version of a key that is held, else 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
@@ -20,7 +21,15 @@ from anya_actors.domain.hsm.errors import (
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError
 from anya_actors.domain.keys.musig2 import InvalidContributionError
 from anya_actors.domain.keys.musig2_signing import NonceReusedError
-from anya_actors.domain.keys.operations import OPERATION_OF, Answer, Request
+from anya_actors.domain.keys.operations import (
+    OPERATION_OF,
+    AgreeRequest,
+    Answer,
+    DecryptRequest,
+    MacRequest,
+    Request,
+    SignRequest,
+)
 from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
@@ -114,6 +123,18 @@ def records_of(requests: Sequence[Request], answers: Sequence[Answer] = ()) -> l
         for request, version in zip(requests, versions, strict=True)
     )
     return [OperationRecord(*facts, count=count) for facts, count in counts.items()]
+
+
+def digest_of(request: Request) -> str:
+    """Hex SHA-256 of what its approvers may name; empty for what they cannot."""
+    match request:
+        case SignRequest() | MacRequest():
+            return hashlib.sha256(request.message).hexdigest()
+        case DecryptRequest():
+            return hashlib.sha256(request.ciphertext).hexdigest()
+        case AgreeRequest():
+            return hashlib.sha256(request.public_key).hexdigest()
+    return ""
 
 
 def with_outcome(error: AnyaError, records: Sequence[OperationRecord]) -> list[OperationRecord]:

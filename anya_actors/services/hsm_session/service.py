@@ -50,6 +50,7 @@ from anya_actors.services.hsm_session.recording import (
     REFUSALS,
     SessionRecords,
     counted,
+    digest_of,
     records_of,
     with_outcome,
 )
@@ -224,13 +225,16 @@ class HsmSessionService:
             check_count("messages", len(requests))
             turn, answers = Turn(self._clock), []
             for request in requests:
-                answers.append(await self._perform(request))
+                answers.append(await self._perform(request, alone=len(requests) == 1))
                 await turn.pause_if_long()
         except REFUSALS as error:
             await self._records.refuse(error, *records_of(requests))
             raise
         seconds = self._clock.monotonic_s() - began_s
-        await self._records.add(*records_of(requests, answers), seconds=seconds)
+        records = records_of(requests, answers)
+        if len(records) == 1 and self._keys.is_guarded(records[0].key):
+            records = [msgspec.structs.replace(records[0], digest=digest_of(requests[0]))]
+        await self._records.add(*records, seconds=seconds)
         return tuple(answers)
 
     async def perform_each(self, requests: tuple[Request, ...]) -> tuple[Answer | Refusal, ...]:
@@ -327,21 +331,21 @@ class HsmSessionService:
 
     # -- inside -------------------------------------------------------------------------------
 
-    async def _perform(self, request: Request) -> Answer:
+    async def _perform(self, request: Request, *, alone: bool = False) -> Answer:
         if isinstance(request, RandomRequest):
             if not 1 <= request.length <= MAX_RANDOM_BYTES:
                 raise InvalidInputError("length", f"choose 1 to {MAX_RANDOM_BYTES} bytes")
             return Answer(self._randomness.token_bytes(request.length))
         if isinstance(request, RewrapRequest):
-            return await self._rewrap(request)
+            return await self._rewrap(request, alone=alone)
         needed = PERMISSION_OF[OPERATION_OF[type(request)]]
         path = request.path if isinstance(request, SignRequest | VerifyRequest | AgreeRequest) else ()
-        held = await self._keys.permitted(request.key, needed, path, request.version)
+        held = await self._keys.permitted(request.key, needed, path, request.version, alone=alone)
         nonce = b""
         if needs_nonce(held.facts, request):
             nonce = await self._allotments.nonce(held.facts)
             while not self._keys.holds(held):  # rotated or configured while we waited
-                held = await self._keys.permitted(request.key, needed, path, request.version)
+                held = await self._keys.permitted(request.key, needed, path, request.version, alone=alone)
                 nonce = await self._allotments.nonce(held.facts)
         if not held.facts.encrypts and isinstance(request, SignRequest | EncryptRequest | MacRequest):
             raise InvalidInputError("version", "this version only decrypts and verifies")
@@ -352,11 +356,13 @@ class HsmSessionService:
             data = perform(*arguments)
         return Answer(data, held.facts.version)
 
-    async def _rewrap(self, request: RewrapRequest) -> Answer:
+    async def _rewrap(self, request: RewrapRequest, *, alone: bool) -> Answer:
         key, facts = request.key, (request.algorithm, request.associated_data)
         ciphertext, context = request.ciphertext, request.context
-        opened = await self._perform(DecryptRequest(key, ciphertext, *facts, request.version, context))
-        return await self._perform(EncryptRequest(key, opened.data, *facts, request.to_version, context))
+        opening = DecryptRequest(key, ciphertext, *facts, request.version, context)
+        opened = await self._perform(opening, alone=True)  # nobody sees what it opens
+        closing = EncryptRequest(key, opened.data, *facts, request.to_version, context)
+        return await self._perform(closing, alone=alone)
 
     def _end(self, reason: str) -> None:
         self._keys.end(reason)

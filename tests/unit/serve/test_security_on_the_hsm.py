@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -223,6 +224,31 @@ async def test_approvers_approve_over_http(door: Door) -> None:
         assert (await client.post(given, json={"operation": "rotate"})).status_code == 404
         assert (await bob.post(given, json={"operation": "rotate"})).status_code == 200
         assert (await client.post(f"{KEYS}/k/rotate")).json()["version"] == 2
+
+
+async def test_a_guarded_signature_takes_an_approver_of_that_message(door: Door) -> None:
+    async with (
+        await door.client("security") as client,
+        await door.client("security:approve", subject="bob") as bob,
+    ):
+        guard = {"guarded": ["sign", "configure"], "approvers": ["bob"], "approvals_needed": 1}
+        session = await opened(client, "ed25519", "sign", **guard)
+        body = {"key": "k", "algorithm": "ed25519", "message_hex": "01"}
+        assert (await client.post(f"{session}/sign", json=body)).json()["code"] == "approval-needed"
+        digest = hashlib.sha256(b"\x01").hexdigest()
+        approval = {"operation": "sign", "digest_hex": digest}
+        assert (await bob.post(f"{KEYS}/k/approvals/given", json=approval)).status_code == 200
+        for caller in (client, bob):
+            (pending,) = (await caller.get(f"{KEYS}/k/approvals")).json()["items"]
+            assert (pending["approver"], pending["digest"], pending["uses"]) == ("bob", digest, 1)
+        other = {**body, "message_hex": "02"}
+        assert (await client.post(f"{session}/sign", json=other)).status_code == 403
+        assert (await client.post(f"{session}/sign", json=body)).status_code == 200
+        assert (await client.post(f"{session}/sign", json=body)).status_code == 403
+        assert (await client.get(f"{KEYS}/k/approvals")).json()["items"] == []
+        assert (await bob.post(f"{session}/sign", json=body)).json()["code"] == "missing-scope"
+    async with await door.client("security", subject="mallory") as mallory:
+        assert (await mallory.get(f"{KEYS}/k/approvals")).json()["code"] == "unknown-key"
 
 
 async def test_batches_of_one_kind_by_one_key_undo_each_other(door: Door) -> None:

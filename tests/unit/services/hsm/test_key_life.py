@@ -28,7 +28,7 @@ from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError
 from anya_actors.domain.keys.operations import Answer, DecryptRequest, EncryptRequest
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
@@ -238,7 +238,16 @@ async def test_an_approval_holds_for_an_hour(bench: LocalHsm, hsm: HsmService) -
 @pytest.mark.parametrize(
     ("policy", "error"),
     [
-        ({"guarded": ("sign",), "approvers": ("a",), "approvals_needed": 1}, NotSupportedError),
+        ({"guarded": ("sign",), "approvers": ("a",), "approvals_needed": 1}, InvalidInputError),
+        (
+            {
+                "guarded": ("sign", "configure"),
+                "approvers": ("a",),
+                "approvals_needed": 1,
+                "exportable": True,
+            },
+            InvalidInputError,
+        ),
         ({"guarded": ("nix",), "approvers": ("a",), "approvals_needed": 1}, InvalidInputError),
         ({"guarded": ("export",), "approvers": ("a",), "approvals_needed": 2}, InvalidInputError),
         ({"guarded": ("export",)}, InvalidInputError),
