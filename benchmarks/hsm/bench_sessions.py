@@ -2,8 +2,8 @@
 
 Through Ray from Python, and through HTTP with one kept connection, in turn. Before each warm opening
 the pool is waited for; before each cold one the session kind's prepared hosts and the spare are taken
-by other sessions. The processor time that all of the platform's processes spent is written beside the wall
-time: a busy machine stretches the one and hardly the other.
+by other sessions. The processor time that the platform's processes spent on a warm one is written beside
+the wall time: a busy machine stretches the one more than the other.
 ``python -m benchmarks.hsm.bench_sessions --rounds 30 --cold 5``.
 """
 
@@ -27,6 +27,7 @@ from benchmarks.boot.bench_boot import busy_s
 from benchmarks.report import show, spread, write
 
 LIMIT_S = 0.050
+WARM_POOL = "warm pool"
 KIND = "hsm-session"
 API = "/api/v1/security"
 MESSAGE = bytes(range(32))
@@ -81,12 +82,11 @@ class Bench:
         return took
 
     async def _timed(self, opening: Opening) -> tuple[float, float]:
-        processes = self._platform.processes()
-        busy = sum(map(busy_s, processes))
+        before = {process: busy_s(process) for process in self._platform.processes()}
         began = time.perf_counter()
         session_id = await opening()
         took = time.perf_counter() - began
-        busy = sum(map(busy_s, processes)) - busy
+        busy = sum(max(0.0, busy_s(process) - was) for process, was in before.items())  # some have ended
         await self._call("close_session", session_id)
         return took, busy
 
@@ -111,7 +111,7 @@ async def measure(platform: HostedPlatform, rounds: int, cold: int) -> dict[str,
             await bench.warm(opening)  # what only the first one of all pays
         for _ in range(rounds):
             for way, opening in ways.items():
-                found.setdefault(f"{way}, warm pool", []).append(await bench.warm(opening))
+                found.setdefault(f"{way}, {WARM_POOL}", []).append(await bench.warm(opening))
         for _ in range(cold):
             for way, opening in ways.items():
                 found.setdefault(f"{way}, cold", []).append(await bench.cold(opening))
@@ -120,8 +120,8 @@ async def measure(platform: HostedPlatform, rounds: int, cold: int) -> dict[str,
 
 def join_ray(platform: HostedPlatform) -> None:
     """Become a driver of the platform's Ray."""
-    arguments = [word for process in platform.processes() for word in process.cmdline()]
-    address = next(word.partition("=")[2] for word in arguments if word.startswith("--gcs-address="))
+    raylet = next(process for process in platform.processes() if process.name() == "raylet")
+    address = next(word.partition("=")[2] for word in raylet.cmdline() if word.startswith("--gcs-address="))
     token = platform.data_dir / "run" / "ray-token"
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     import ray
@@ -147,14 +147,17 @@ def main() -> int:
     walls = {name: spread([wall for wall, _ in values]) for name, values in found.items()}
     for name, values in found.items():
         walls[name]["p95"] = statistics.quantiles([wall for wall, _ in values], n=20)[-1]
-    spent = {name: spread([cpu for _, cpu in values]) for name, values in found.items()}
+    spent = {
+        name: spread([cpu for _, cpu in values]) for name, values in found.items() if name.endswith(WARM_POOL)
+    }  # a cold one starts processes, which nobody had counted before
     show("open_session to the first answer", "s", walls)
     show("processor time of all processes meanwhile", "s", spent)
-    worst = max(row["median"] for name, row in walls.items() if name.endswith("warm pool"))
+    worst = max(row["median"] for name, row in walls.items() if name.endswith(WARM_POOL))
     p95 = {name: round(row["p95"], 4) for name, row in walls.items()}
     print(f"\np95: {p95}; worst warm p50 {worst * 1000:.1f} ms (limit {LIMIT_S * 1000:.0f} ms)")
-    result = {"limit_p50_s": LIMIT_S, "load_average_before": round(load_before, 2), "worst_warm_p50_s": worst}
-    write("hsm_sessions", {**result, "seconds": walls, "processor_seconds": spent})
+    result = {"limit_p50_s": LIMIT_S, "worst_warm_p50_s": worst}
+    around = {"load_average_before": round(load_before, 2), "niceness": os.nice(0)}
+    write("hsm_sessions", {**result, **around, "seconds": walls, "processor_seconds": spent})
     return 0 if worst < LIMIT_S else 1
 
 
