@@ -47,14 +47,19 @@ class Bare:
         return data
 
 
-def cpu_s(platform: HostedPlatform) -> float:
-    """Processor time that the platform has used so far."""
-    found = 0.0
+def cpu_s(platform: HostedPlatform) -> dict[int, float]:
+    """Processor time that each process of the platform has used so far."""
+    found: dict[int, float] = {}
     for process in platform.processes():
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
-            found += times.user + times.system
+            found[process.pid] = times.user + times.system
     return found
+
+
+def used_s(before: dict[int, float], after: dict[int, float]) -> float:
+    """Processor time between the two, of those that lived all the while."""
+    return sum(after[pid] - before[pid] for pid in before.keys() & after.keys())
 
 
 def direct(for_s: float) -> tuple[float, float]:
@@ -92,17 +97,17 @@ async def batches(platform: HostedPlatform, rounds: int, for_s: float) -> dict[s
     for number in range(-1, rounds):
         pin(platform, ARGUMENTS.cores)
         before, before_cpu = direct(for_s / 4)
-        began_s, began_cpu_s = time.perf_counter(), cpu_s(platform)
+        began_s, began_cpu = time.perf_counter(), cpu_s(platform)
         took_s = await load_request(str(place.hostname), int(place.port or 0), request, CONNECTIONS, for_s)
         count, wall_s = len(took_s) * BATCH, time.perf_counter() - began_s
-        used_s = cpu_s(platform) - began_cpu_s
+        cpu = used_s(began_cpu, cpu_s(platform))
         after, after_cpu = direct(for_s / 4)
         if number >= 0:  # the first warms up
             for name, value in {
                 LIBRARY: (before + after) / 2,
                 HTTP: count / wall_s,
                 "ratio": count / wall_s / ((before + after) / 2),
-                "ratio of processor time": count / used_s / ((before_cpu + after_cpu) / 2),
+                "ratio of processor time": count / cpu / ((before_cpu + after_cpu) / 2),
             }.items():
                 rows.setdefault(name, []).append(value)
     return rows
