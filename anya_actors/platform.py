@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from anya_actors.bootstrap.ray_environment import NAMESPACE
+from anya_actors.bootstrap.ray_environment import INSIDE_CALLS, NAMESPACE
 from anya_actors.cli.faults import StillStartingError
 from anya_actors.cli.instance import running
 from anya_actors.config import load_settings
@@ -156,6 +156,7 @@ async def _check_reachable(address: str) -> None:
 
 
 def _join(address: str, token: str | None) -> None:
+    os.environ.update(INSIDE_CALLS)
     if token is not None:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=token)
         if "ray" in sys.modules:  # it has read its environment already

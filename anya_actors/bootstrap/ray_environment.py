@@ -8,6 +8,10 @@ from typing import Final
 NAMESPACE: Final = "anya"
 """The namespace of the platform's actors in its Ray."""
 
+# A batch travels inside its call, not through the object store: that halves what a batch costs, and
+# keeps what callers have encrypted out of shared memory. Whoever calls must have it too.
+INSIDE_CALLS: Final[Mapping[str, str]] = {"RAY_max_direct_call_object_size": str(2 * 1024 * 1024)}
+
 RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray would run its workers, and so every actor and door, behind all else on the machine.
@@ -17,9 +21,7 @@ RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     # Serve looks at its replicas four times a second, not ten: the difference is idle processor time.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
-    # A batch travels inside its call, not through the object store: that halves what a batch costs,
-    # and keeps what callers have encrypted out of shared memory.
-    "RAY_max_direct_call_object_size": str(2 * 1024 * 1024),
+    **INSIDE_CALLS,
 }
 
 # On a machine of our own, workers are started when actors need them, not in advance.
