@@ -66,7 +66,7 @@ class KeyLife:
     async def rotate_platform_key(self, name: str, revoke: bool, message_id: str) -> KeyView:
         """A new version of one of the HSM's own keys; ``revoke`` lets none of the old ones verify."""
         request = ("rotate", revoke)
-        async with self._records.refusals("rotate-key", PLATFORM_OWNER, name):
+        async with self._records.refusals("rotate-key", PLATFORM_OWNER, name), self._ring.turn(name):
             view = await self._records.answered(key_of(name), message_id, request)
             if view is None:
                 slot = await self._ring.platform_key(name)
@@ -237,7 +237,7 @@ class KeyLife:
         event_of: Callable[[KeySlot], Awaitable[Event]],
     ) -> KeyView:
         request = (operation, owner, *facts)
-        async with self._records.refusals(f"{operation}-key", owner, name):
+        async with self._records.refusals(f"{operation}-key", owner, name), self._ring.turn(name):
             view = await self._records.answered(key_of(name), message_id, request)
             if view is None:
                 slot = await self._ring.slot(name)

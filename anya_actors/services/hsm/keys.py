@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakValueDictionary
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.machine import KEY_PREFIX, Reply, key_of
@@ -41,6 +42,7 @@ class KeyRing:
     ) -> None:
         self._transport = transport
         self._drawing = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._records = records
         self._algorithms = algorithms
         self._vault = vault
@@ -116,6 +118,10 @@ class KeyRing:
     async def slot(self, name: str) -> KeySlot:
         """The stored slot, empty if there is none of this name."""
         return await self._records.load(key_of(name), KeySlot)
+
+    def turn(self, name: str) -> asyncio.Lock:
+        """Changes of one key that depend on what it is take turns: two rotations make two versions."""
+        return self._turns.setdefault(name, asyncio.Lock())
 
     async def set_enabled(self, name: str, owner: str, enabled: bool, message_id: str) -> KeyView:
         """Enable or disable a key of ``owner``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -71,6 +72,12 @@ async def test_after_a_rotation_every_session_encrypts_by_the_new_version(
         assert await decrypt(bench, each, old[0]) == b"text"
     with pytest.raises(InvalidInputError, match="only decrypts"):
         await encrypt(bench, session, version=1)
+
+
+async def test_two_rotations_at_once_make_two_versions(hsm: HsmService) -> None:
+    await hsm.create_key("k", "ed25519", "alice", message_id="k")
+    views = await asyncio.gather(*(hsm.rotate_key("k", "alice", message_id=each) for each in ("1", "2")))
+    assert [view.version for view in views] == [2, 3]
 
 
 async def test_a_session_that_does_not_hear_of_a_rotation_is_closed(bench: LocalHsm, hsm: HsmService) -> None:
