@@ -262,6 +262,9 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "psbt-input": 422,
         "descriptor-derivation": 422,
         "not-satisfiable": 409,
+        # Something is to be put right on the HSM's machine first; the platform itself is well.
+        "passphrase-source": 409,
+        "wrong-passphrase": 409,
         "body-too-large": 413,
         "unsupported-media-type": 415,
         "invalid-fields": 422,
@@ -312,8 +315,6 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "hsm-error-state": 503,
         "audit-unavailable": 503,
         "sealed": 503,
-        "wrong-passphrase": 503,
-        "passphrase-source": 503,
         "chain-index-damaged": 503,
         "consensus-engine-failed": 503,
         "consensus-engine-locked": 503,

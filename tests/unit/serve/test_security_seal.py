@@ -55,7 +55,7 @@ async def test_the_hsm_is_rekeyed_and_given_another_passphrase_over_http(door: D
         rekeyed = await admin.post(f"{BASE}/rekey", json={"new_master_key": True})
         assert (rekeyed.status_code, rekeyed.json()["kek_version"]) == (200, 2)
         missing = await admin.post(f"{BASE}/change-passphrase")
-        assert (missing.status_code, missing.json()["code"]) == (503, "passphrase-source")
+        assert (missing.status_code, missing.json()["code"]) == (409, "passphrase-source")
         door.hsm.source.next_passphrase = b"another"
         assert (await admin.post(f"{BASE}/change-passphrase")).status_code == 200
         assert door.hsm.source.passphrase == b"another"
