@@ -28,6 +28,7 @@ class ActorHost:
         self._shell: DurableActor[Any] | None = None
         self._label: str | None = None
         self._prepared = False
+        self._begun: asyncio.Task[int] | None = None
 
     async def location(self) -> tuple[int, str]:
         """Its process id and its node's address; answered as soon as the process is up."""
@@ -50,12 +51,18 @@ class ActorHost:
         builder: Builder,
         connect: Callable[[], Actors],
         mailbox_limit: int,
+        begin: bool = False,
     ) -> None:
-        """Be the actor ``name`` from now on, not yet activated. Only once."""
+        """Be the actor ``name`` from now on. Only once.
+
+        With ``begin`` it is being activated before anybody asks for that: `activate` only waits for it.
+        """
         if self._shell is not None:
             raise NotServingError(name)
         self._label = label
         self._shell = shell(name, builder, connect, mailbox_limit, self._prepared)
+        if begin:
+            self._begun = asyncio.create_task(self._shell.activate())
 
     async def prepare(self) -> None:
         """See `DurableActor.prepare`."""
@@ -63,7 +70,8 @@ class ActorHost:
 
     async def activate(self) -> int:
         """See `DurableActor.activate`; the epoch."""
-        return await self._actor().activate()
+        begun, self._begun = self._begun, None
+        return await (begun or self._actor().activate())
 
     async def epoch(self) -> int | None:
         """The epoch, or None while it is not activated."""

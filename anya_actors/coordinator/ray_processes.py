@@ -163,7 +163,9 @@ class RayProcesses:
         kind = self._kinds.kind_of(actor)
         if kind is None:
             raise UnknownActorError(actor)
-        part = (label, actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit)
+        # A critical actor's process may be a standby, which is not to be activated.
+        begin = kind.warm > 0 and not kind.critical
+        part = (label, actor, kind.shell, kind.builder, self._connect, kind.mailbox_limit, begin)
         spare = self._spares.take(kind, lambda host: not kind.pinned or host.node_ip == own_node_ip())
         if spare is not None:
             try:
