@@ -14,7 +14,7 @@ from anya_actors.domain.hsm.errors import SealedError, SessionClosedError, Wrong
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.root import KdfParameters, Root
 from anya_actors.domain.hsm.slots import KeySlot
-from anya_actors.domain.machine import AnyaError, UnavailableError
+from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.passphrase import PassphraseSourceError
 from anya_actors.ports.state_store import Commit
 from anya_actors.services.hsm import HsmService, HsmSettings
@@ -290,18 +290,22 @@ async def test_a_rekeying_whose_answer_was_lost_goes_on_when_it_is_repeated() ->
     await bench.close()
 
 
-async def test_a_policy_that_changes_under_a_rotation_refuses_it_by_name(hsm: HsmService) -> None:
-    # Its new version would have been wrapped under the old policy, and never open again.
+async def test_a_policy_that_is_changed_during_a_rotation_waits_for_its_turn(hsm: HsmService) -> None:
+    # The new version would have been wrapped under the old policy, and never open again.
     await hsm.create_key("k", "ed25519", "alice", message_id="m1")
-    drawn = hsm._keys.drawn
+    drawn, changes = hsm._keys.drawn, []
 
     async def configured_meanwhile(*facts: Any) -> Any:
-        await hsm.configure_key("k", "alice", 1, 0, KeyPolicy(rate_per_s=5), message_id="c")
+        change = hsm.configure_key("k", "alice", 1, 0, KeyPolicy(rate_per_s=5), message_id="c")
+        changes.append(asyncio.create_task(change))
+        await asyncio.sleep(0)
         return await drawn(*facts)
 
     hsm._keys.drawn = configured_meanwhile  # type: ignore[method-assign, assignment]  # the other call's turn
-    with pytest.raises(AnyaError, match="another policy"):
-        await hsm.rotate_key("k", "alice", message_id="r")
+    rotated = await hsm.rotate_key("k", "alice", message_id="r")
+    configured = await changes[0]
+    assert (rotated.version, configured.version, configured.policy.rate_per_s) == (2, 2, 5)
+    assert [each.version for each in await hsm._keys.parcel_keys("k", "alice")] == [1, 2]
 
 
 # -- the passphrase ----------------------------------------------------------------------------------
