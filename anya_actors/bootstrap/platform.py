@@ -17,7 +17,7 @@ from anya_actors.coordinator.client import RayActors
 from anya_actors.coordinator.launch import launch_coordinator, stop_coordinator
 from anya_actors.coordinator.root import Plan
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
+from anya_actors.ports.actors import COORDINATOR, HSM, CallTimeoutError
 from anya_actors.serve.door import deploy, undeploy
 
 Report = Callable[[str, str], None]
@@ -51,14 +51,12 @@ class RayPlatform:
     async def issue_token(self, subject: str, scopes: tuple[str, ...], ttl_s: int) -> str:
         """An access token of the platform's HSM."""
         message_id = secrets.token_hex(16)
-        token = await self.actors.call(
-            "hsm/main", "issue_token", subject, scopes, ttl_s, message_id=message_id
-        )
+        token = await self.actors.call(HSM, "issue_token", subject, scopes, ttl_s, message_id=message_id)
         return str(token)
 
     async def unseal(self) -> None:
         """Have the HSM read its passphrase, if it was sealed."""
-        await self.actors.call("hsm/main", "unseal", "admin", message_id=secrets.token_hex(16))
+        await self.actors.call(HSM, "unseal", "admin", message_id=secrets.token_hex(16))
 
     async def wait_failed(self) -> AnyaError:
         """Return when the root supervisor has given up."""

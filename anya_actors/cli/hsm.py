@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from anya_actors.cli import hsm_keys, hsm_operations, hsm_seal, hsm_sessions
+from anya_actors.cli.hsm_keys import BASE
 from anya_actors.cli.hsm_metrics import metrics
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
-
-BASE: Final = "/api/v1/security"
 
 app = typer.Typer(help="The HSM.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True, rich_markup_mode=None)

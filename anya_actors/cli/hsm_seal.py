@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from anya_actors.cli.hsm_keys import BASE
 from anya_actors.cli.options import Config, DataDir, Json
 from anya_actors.cli.remote import Remote
-
-BASE: Final = "/api/v1/security"
 
 
 def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:

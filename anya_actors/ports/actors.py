@@ -8,6 +8,8 @@ from anya_actors.domain.machine import AnyaError
 
 COORDINATOR: Final = "coordinator"
 """The one actor whose name has no key: supervisor, registry and event bus."""
+HSM: Final = "hsm/main"
+"""The one that keeps the keys."""
 
 
 class UnknownActorError(AnyaError):

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from anya_actors.domain.hsm import scopes
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.serve.errors import MissingScopeError, MissingTokenError, RateLimitError
 from anya_actors.serve.revocation import RevocationSource, RevokedTokens
@@ -40,7 +40,7 @@ class HsmJwks:
         self._actors = actors
 
     async def jwks(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = await self._actors.call("hsm/main", "jwks", timeout_s=JWKS_TIMEOUT_S)
+        found: Mapping[str, Any] = await self._actors.call(HSM, "jwks", timeout_s=JWKS_TIMEOUT_S)
         return found
 
 

@@ -15,10 +15,9 @@ from prometheus_client.registry import Collector
 
 from anya_actors.domain.hsm.metrics import HsmMetricsView, LatencyView
 from anya_actors.domain.machine import AnyaError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 
-HSM: Final = "hsm/main"
 SUMS_KEPT_S: Final = 1.0
 TIMEOUT_S: Final = 2.0
 

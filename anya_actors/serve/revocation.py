@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from anya_actors.domain.hsm.revocations import LEASE_S, Revocations
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.services.tokens import Claims, RevokedTokenError
 
@@ -30,9 +30,7 @@ class HsmRevocations:
         self._actors = actors
 
     async def revocations(self, known: int) -> Revocations | None:
-        found: Revocations | None = await self._actors.call(
-            "hsm/main", "revocations", known, timeout_s=LEASE_S
-        )
+        found: Revocations | None = await self._actors.call(HSM, "revocations", known, timeout_s=LEASE_S)
         return found
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.sessions import MAX_KEYS
 from anya_actors.domain.hsm.views import KeyView, SessionView
-from anya_actors.ports.actors import Actors, UnknownActorError
+from anya_actors.ports.actors import HSM, Actors, UnknownActorError
 
-HSM: Final = "hsm/main"
-MAX_SESSION_KEYS: Final = 1024
 CLOSING_TIMEOUT_S: Final = 5.0
 
 
@@ -76,7 +75,7 @@ class SessionClient:
         if self._leftovers:
             await self._close_leftovers()
             self._leftovers = False
-        wanted = tuple(dict.fromkeys(keys))[:MAX_SESSION_KEYS]
+        wanted = tuple(dict.fromkeys(keys))[:MAX_KEYS]
         opened = await self._actors.call(
             HSM, "open_session", self._owner, wanted, message_id=self._message_id()
         )
@@ -84,7 +83,7 @@ class SessionClient:
         return self._session
 
     async def _extended(self, session: SessionView, keys: tuple[str, ...]) -> SessionView:
-        if len(session.keys) + len(keys) > MAX_SESSION_KEYS:
+        if len(session.keys) + len(keys) > MAX_KEYS:
             await self._close(session)
             raise SessionClosedError(session.session_id, "it holds as many keys as one may")
         arguments = (session.session_id, keys)

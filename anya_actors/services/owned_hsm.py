@@ -11,11 +11,11 @@ from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import KeyPlan
 from anya_actors.domain.hsm.views import ApprovalView, KeyView, SessionView
 from anya_actors.domain.keys.algorithms import usual_operations
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm.importing import import_key
-from anya_actors.services.hsm_client import HSM, SessionClient
+from anya_actors.services.hsm_client import SessionClient
 from anya_actors.services.key_session import KeySession
 
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-MAX_CALL: Final = 1024
-"""As many operations as a session takes in one call."""
+from anya_actors.domain.keys.operations import MAX_BATCH
+
 MAX_CALL_BYTES: Final = 4 * 1024 * 1024
 IN_FLIGHT: Final = 3
 """Calls that are on their way at once: who answers them has the next one when it has done one."""
@@ -44,7 +44,7 @@ def _parts(items: Sequence[T], size: Callable[[T], int]) -> Iterator[Sequence[T]
     start = held = 0
     for index, item in enumerate(items):
         grown = size(item)
-        if index - start == MAX_CALL or (index > start and held + grown > MAX_CALL_BYTES):
+        if index - start == MAX_BATCH or (index > start and held + grown > MAX_CALL_BYTES):
             yield items[start:index]
             start, held = index, 0
         held += grown

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from anya_actors.domain.bitcoin.script import hash160
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.domain.keys.operations import KeyPath, MusigRound, SignRequest, check_path
-from anya_actors.ports.actors import Actors
+from anya_actors.domain.keys.operations import MAX_BATCH, KeyPath, MusigRound, SignRequest, check_path
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.randomness import Randomness
-from anya_actors.services.hsm_client import HSM, SessionClient
-
-BATCH: Final = 1024
+from anya_actors.services.hsm_client import SessionClient
 
 
 class RemoteSigner:
@@ -74,8 +71,8 @@ class RemoteSigner:
     async def sign_many(self, requests: Sequence[SignRequest]) -> tuple[bytes, ...]:
         """Many signatures, in order, in calls of up to 1024; all or none."""
         signatures: list[bytes] = []
-        for start in range(0, len(requests), BATCH):
-            batch = tuple(requests[start : start + BATCH])
+        for start in range(0, len(requests), MAX_BATCH):
+            batch = tuple(requests[start : start + MAX_BATCH])
             keys = list(dict.fromkeys(request.key for request in batch))
             signatures.extend(await self._client.ask(keys, "sign_many", batch))
         return tuple(signatures)
@@ -89,8 +86,8 @@ class RemoteSigner:
     ) -> tuple[bytes, ...]:
         """Many such points, in order, in calls of up to 1024; all or none."""
         points: list[bytes] = []
-        for start in range(0, len(public_keys), BATCH):
-            batch = tuple(public_keys[start : start + BATCH])
+        for start in range(0, len(public_keys), MAX_BATCH):
+            batch = tuple(public_keys[start : start + MAX_BATCH])
             points.extend(await self._client.ask([key], "shared_points", key, batch, check_path(path)))
         return tuple(points)
 

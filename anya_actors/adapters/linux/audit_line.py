@@ -23,11 +23,10 @@ import msgspec
 
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.actors import Actors, CallTimeoutError
+from anya_actors.ports.actors import HSM, Actors, CallTimeoutError
 from anya_actors.ports.audit_line import Append
 from anya_actors.ports.state_store import FencedError
 
-HSM: Final = "hsm/main"
 METHOD: Final = "append_audit"
 MAX_FRAME: Final = 1024 * 1024
 RETRY_AFTER_S: Final = 30.0

@@ -13,6 +13,9 @@ KeyPath = tuple[int, ...]
 """Child numbers from a BIP32 key; those of hardened children have `HARDENED` set."""
 
 HARDENED: Final = 0x80000000
+MAX_BATCH: Final = 1024
+"""As many operations as a session takes in one call."""
+MAX_RANDOM_BYTES: Final = 64 * 1024
 MAX_PATH_DEPTH: Final = 10
 
 

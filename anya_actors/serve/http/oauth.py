@@ -17,9 +17,9 @@ from starlette.responses import Response
 from anya_actors.domain.hsm.clients import shown_secret
 from anya_actors.domain.hsm.errors import ClientThrottledError, InvalidClientError, InvalidScopeError
 from anya_actors.domain.hsm.views import IssuedToken
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.auth import allows, bearer_token
 from anya_actors.serve.caller import Door, message_id
-from anya_actors.serve.http.security import HSM
 from anya_actors.serve.shapes import json_of, shows_plain
 from anya_actors.services.tokens import Claims, ExpiredTokenError, InvalidTokenError, RevokedTokenError
 

@@ -18,7 +18,7 @@ from anya_actors.domain.hsm.views import (
     KeyView,
     SessionView,
 )
-from anya_actors.ports.actors import UnknownActorError
+from anya_actors.ports.actors import HSM, UnknownActorError
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.errors import NotYoursError
@@ -34,7 +34,6 @@ from anya_actors.serve.schemas.security import (
 from anya_actors.serve.schemas.security_keys import KeyFacts, policy_of
 from anya_actors.serve.shapes import Paging, cursor_number, page_of, shows, shows_page, shows_plain
 
-HSM: Final = "hsm/main"
 SESSION: Final = "hsm-session"
 VIEWS: Final = (
     KeyView,

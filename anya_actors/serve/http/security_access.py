@@ -12,9 +12,10 @@ from starlette.responses import Response
 from anya_actors.domain.hsm.clients import ClientPlan, shown_secret
 from anya_actors.domain.hsm.views import ApprovalView, ClientView
 from anya_actors.domain.machine import InvalidInputError
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
-from anya_actors.serve.http.security import HSM, Page
+from anya_actors.serve.http.security import Page
 from anya_actors.serve.schemas.security import ClientRotation, NewClient, TokenRevocation
 from anya_actors.serve.shapes import page_of, shows, shows_page, shows_plain
 

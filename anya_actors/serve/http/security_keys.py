@@ -12,9 +12,10 @@ from anya_actors.domain.keys import operations as asked
 from anya_actors.domain.keys.key_origin import parse_key_path
 from anya_actors.domain.keys.operations import Answer
 from anya_actors.domain.machine import InvalidInputError
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
-from anya_actors.serve.http.security import HSM, SESSION, check_session
+from anya_actors.serve.http.security import SESSION, check_session
 from anya_actors.serve.schemas.security import KeyName, SessionId
 from anya_actors.serve.schemas.security_keys import (
     KeyApproval,

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from anya_actors.domain.hsm.metrics import HsmMetricsView
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.auth import bearer_token
 from anya_actors.serve.caller import Caller, Door, Requires, admit
 from anya_actors.serve.direct_route import DirectRoute
 from anya_actors.serve.errors import MissingScopeError
-from anya_actors.serve.hsm_metrics import HSM, exposition
+from anya_actors.serve.hsm_metrics import exposition
 from anya_actors.serve.shapes import shows
 
 VIEWS: Final = (HsmMetricsView,)

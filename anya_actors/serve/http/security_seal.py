@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from anya_actors.domain.hsm.views import SealView
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.caller import Caller, Requires
 from anya_actors.serve.direct_route import DirectRoute
-from anya_actors.serve.http.security import HSM
 from anya_actors.serve.schemas.security import Rekeying
 from anya_actors.serve.shapes import shows
 

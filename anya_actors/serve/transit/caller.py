@@ -14,18 +14,18 @@ from starlette.responses import Response
 
 from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.domain.keys.operations import Answer, Refusal
+from anya_actors.domain.keys.operations import MAX_BATCH, Answer, Refusal
 from anya_actors.domain.keys.operations import Request as Operation
 from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.auth import bearer_token, check_scope
 from anya_actors.serve.caller import Door
 from anya_actors.serve.errors import BodyTooLargeError, MalformedJsonError, SlowBodyError
 from anya_actors.serve.transit.words import Fields
-from anya_actors.services.hsm_client import HSM, SessionClient
+from anya_actors.services.hsm_client import SessionClient
 from anya_actors.services.tokens import Claims
 
 MAX_CLIENTS: Final = 256
-MAX_BATCH: Final = 1024
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()

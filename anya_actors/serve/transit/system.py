@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from anya_actors.domain.hsm.views import SealView
 from anya_actors.domain.machine import AnyaError, NotSupportedError
+from anya_actors.ports.actors import HSM
 from anya_actors.serve.transit.caller import (
     TransitDesk,
     answer,
@@ -20,7 +21,6 @@ from anya_actors.serve.transit.caller import (
     plain,
 )
 from anya_actors.serve.transit.words import rfc3339
-from anya_actors.services.hsm_client import HSM
 
 # Tools read from it which of Vault's features they may use; SemVer wants the three numbers.
 VERSION: Final = "1.17.0+anya"

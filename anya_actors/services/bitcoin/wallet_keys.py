@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from anya_actors.domain.bitcoin.account import Account, AddressKind, account_path, single_key_account
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.silent_keys import SilentKeys, silent_paths
@@ -13,10 +11,8 @@ from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.key_origin import KeyOrigin
 from anya_actors.domain.keys.operations import KeyPath
 from anya_actors.domain.machine import InvalidInputError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.signer import Signer
-
-HSM: Final = "hsm/main"
 
 
 class WalletKeys:

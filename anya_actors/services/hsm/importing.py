@@ -5,10 +5,8 @@ from __future__ import annotations
 from anya_actors.domain.hsm.material import KeyMaterial, pack_material
 from anya_actors.domain.hsm.slots import KeyPlan
 from anya_actors.domain.hsm.views import KeyView
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.sealing import SealedBoxes
-
-HSM = "hsm/main"
 
 
 async def import_key(

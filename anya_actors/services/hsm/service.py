@@ -22,6 +22,7 @@ from anya_actors.domain.hsm.views import (
     SealView,
     SessionView,
 )
+from anya_actors.domain.keys.operations import MAX_RANDOM_BYTES
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
@@ -55,7 +56,6 @@ from anya_actors.services.hsm.settings import HsmSettings
 from anya_actors.services.tokens import TokenClaims, check_scopes, public_jwk, sign_token
 
 MAX_PAGE: Final = 1000
-MAX_RANDOM_BYTES: Final = 64 * 1024
 
 _log = structlog.get_logger(__name__)
 

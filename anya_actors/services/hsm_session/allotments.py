@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from anya_actors.domain.hsm.parcel import ParcelKey
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.randomness import Randomness
 
-HSM: Final = "hsm/main"
 SMALLEST: Final = 1024
 LARGEST: Final = 64 * 1024
 NONCE_BYTES: Final = 12

@@ -11,7 +11,7 @@ import msgspec
 
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.keys.algorithms import AEADS, check_algorithm
-from anya_actors.domain.keys.operations import PERMISSION_OF
+from anya_actors.domain.keys.operations import MAX_BATCH, PERMISSION_OF
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import CipherKey, KeyAlgorithms, KeyTree, MacKey, SigningKey
@@ -20,7 +20,6 @@ from anya_actors.services.hsm_session.holding import HeldKey, SessionKeys
 from anya_actors.services.hsm_session.performing import as_kind, is_kind
 from anya_actors.services.hsm_session.recording import REFUSALS, SessionRecords
 
-MAX_BATCH: Final = 1024
 SLICE: Final = 16
 LONGEST_TURN_S: Final = 0.01
 

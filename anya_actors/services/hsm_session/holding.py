@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedError
 from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
@@ -13,13 +12,11 @@ from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.operations import KeyPath, check_path
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import KeyAlgorithms, PrivateKey
 from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.sealing import Recipient, SealedBoxes
-
-HSM: Final = "hsm/main"
 
 
 @dataclass(frozen=True, slots=True)

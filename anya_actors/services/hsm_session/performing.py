@@ -35,8 +35,6 @@ from anya_actors.ports.key_algorithms import (
     sign_by,
 )
 
-MAX_RANDOM_BYTES: Final = 64 * 1024
-
 
 def perform(
     algorithms: KeyAlgorithms, facts: ParcelKey, private: PrivateKey, request: Request, nonce: bytes

@@ -31,10 +31,10 @@ from anya_actors.domain.keys.operations import (
     SignRequest,
 )
 from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
-from anya_actors.services.hsm_session.holding import HSM, SessionKeys
+from anya_actors.services.hsm_session.holding import SessionKeys
 
 REFUSALS: Final = (
     InvalidCiphertextError,

@@ -13,6 +13,7 @@ from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.nonces import OpenNonces, commitment, session_of
 from anya_actors.domain.keys.operations import (
+    MAX_RANDOM_BYTES,
     OPERATION_OF,
     PERMISSION_OF,
     AgreeRequest,
@@ -31,7 +32,7 @@ from anya_actors.domain.keys.operations import (
     VerifyRequest,
 )
 from anya_actors.domain.machine import AnyaError, InvalidInputError
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import Bip32Tree, KeyAlgorithms, KeyTree
 from anya_actors.ports.process_guard import ProcessGuard
@@ -39,9 +40,8 @@ from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm_session.allotments import Allotments
 from anya_actors.services.hsm_session.batches import Batches, Turn, check_count
-from anya_actors.services.hsm_session.holding import HSM, HeldKey, SessionKeys
+from anya_actors.services.hsm_session.holding import HeldKey, SessionKeys
 from anya_actors.services.hsm_session.performing import (
-    MAX_RANDOM_BYTES,
     needs_nonce,
     perform,
     public_key_under,

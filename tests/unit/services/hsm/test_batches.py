@@ -11,9 +11,9 @@ from anya_actors.domain.hsm.errors import KeyExhaustedError, OperationRefusedErr
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError
+from anya_actors.domain.keys.operations import MAX_BATCH
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
-from anya_actors.services.hsm_session.batches import MAX_BATCH
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
 

@@ -18,6 +18,7 @@ from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError, InvalidSignatureError
 from anya_actors.domain.keys.operations import (
+    MAX_BATCH,
     Answer,
     EncryptRequest,
     MacRequest,
@@ -29,7 +30,7 @@ from anya_actors.domain.keys.operations import (
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
 from anya_actors.services.owned_hsm import OwnedHsm
-from anya_actors.services.pipelining import IN_FLIGHT, MAX_CALL, MAX_CALL_BYTES
+from anya_actors.services.pipelining import IN_FLIGHT, MAX_CALL_BYTES
 from anya_actors.testing.local_hsm import LocalHsm
 
 DIGEST = bytes(range(32))
@@ -109,7 +110,7 @@ async def test_a_batch_of_any_size_comes_back_in_order(alice: OwnedHsm) -> None:
     await alice.create_key("k", "ed25519")
     await alice.create_key("c", "aes256-gcm")
     await alice.create_key("h", "hmac-sha256")
-    messages = [index.to_bytes(4, "big") for index in range(IN_FLIGHT * MAX_CALL + 2)]
+    messages = [index.to_bytes(4, "big") for index in range(IN_FLIGHT * MAX_BATCH + 2)]
     async with alice.session("k", "c", "h") as s:
         signatures = await s.sign_batch("k", messages, "ed25519")
         assert len(signatures) == len(messages)
@@ -153,8 +154,8 @@ async def test_a_large_batch_goes_in_calls_that_a_session_takes_several_at_once(
     watched = Watched(bench.actors)
     bench.actors = watched  # type: ignore[assignment]  # what it hands out is asked through this one
     async with bench.owned("alice").session("h") as s:
-        await s.mac_batch("h", [b""] * (5 * MAX_CALL + 1), "hmac-sha256")
-        assert (watched.sizes, watched.most) == ([MAX_CALL] * 5 + [1], IN_FLIGHT)
+        await s.mac_batch("h", [b""] * (5 * MAX_BATCH + 1), "hmac-sha256")
+        assert (watched.sizes, watched.most) == ([MAX_BATCH] * 5 + [1], IN_FLIGHT)
         watched.sizes.clear()
         await s.mac_batch("h", [bytes(MAX_CALL_BYTES // 2)] * 3, "hmac-sha256")
         assert watched.sizes == [2, 1]
@@ -166,12 +167,12 @@ async def test_what_is_refused_in_a_batch_is_raised_and_nothing_of_it_is_on_its_
     await alice.create_key("k", "secp256k1")
     watched = Watched(bench.actors)
     bench.actors = watched  # type: ignore[assignment]
-    messages = [DIGEST] * MAX_CALL + [b"short"] + [DIGEST] * (5 * MAX_CALL)
+    messages = [DIGEST] * MAX_BATCH + [b"short"] + [DIGEST] * (5 * MAX_BATCH)
     async with bench.owned("alice").session("k") as s:
         with pytest.raises(InvalidInputError, match="exactly 32 bytes"):
             await s.sign_batch("k", messages, "ecdsa-secp256k1")
         assert watched.now == 0
-        assert len(watched.sizes) < len(messages) // MAX_CALL
+        assert len(watched.sizes) < len(messages) // MAX_BATCH
 
 
 async def test_a_ciphertext_opens_after_the_key_was_rotated_and_is_encrypted_anew(alice: OwnedHsm) -> None:
