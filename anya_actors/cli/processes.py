@@ -63,6 +63,7 @@ def end_all(
             living |= {p for p in descendants(process) if p.pid not in spare}
         _end(living, grace_s if attempt == 0 else 0.0)
         ended |= living
+        remembered |= living  # one that is ending has lost its mark already, but is not gone
     return len(ended)
 
 

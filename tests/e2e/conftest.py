@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +96,23 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         one.end()
 
 
-def wait_gone(instance: str, timeout_s: float = 10.0) -> float:
-    """Wait until no process bears the mark; how long that took, in seconds."""
+def wait_gone(instance: str, known: Collection[psutil.Process] = (), timeout_s: float = 20.0) -> None:
+    """Wait until no process bears the mark and none of ``known`` runs.
+
+    A process loses its mark a little before it is gone, so that looking at ``known`` is not the same.
+    """
     began = time.monotonic()
-    while left := {process for process in of_instance(instance) if process.status() != "zombie"}:
+    while left := living(of_instance(instance) | set(known)):
         waited = time.monotonic() - began
         assert waited < timeout_s, f"still there after {waited:.1f} s: {left}"
         time.sleep(0.05)
-    return time.monotonic() - began
 
 
-def living(pids: list[int]) -> list[int]:
-    """Those pids that still run."""
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run."""
     found = []
-    for pid in pids:
-        try:
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-        except psutil.NoSuchProcess:
-            continue
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
