@@ -24,6 +24,7 @@ from anya_actors.serve.settings import DoorSettings, Listen
 from anya_actors.serve.system_source import SystemSnapshot
 from anya_actors.services.tokens import TokenClaims, public_jwk, sign_token
 from anya_actors.testing.local_actors import LocalActors
+from tests.integration.serve.vault_listener import Listener, listening
 
 
 class LateClock(SystemClock):
@@ -159,3 +160,9 @@ async def open_door() -> AsyncIterator[Any]:
 def deadline() -> float:
     """When a test that polls gives up, on the monotonic clock."""
     return time.monotonic() + 20.0
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    async with listening() as found:
+        yield found

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import socket
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import hvac
 import pytest
 import requests
-import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
@@ -25,54 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultDown
 
-from anya_actors.serve.app import build_door
-from anya_actors.serve.server import uvicorn_config
-from anya_actors.serve.settings import DoorSettings, Listen
-from anya_actors.serve.transit.app import build_transit
-from anya_actors.services.hsm import HsmService
 from anya_actors.testing.clock import ManualClock
-from anya_actors.testing.local_hsm import LocalHsm
+from tests.integration.serve.vault_listener import Listener, b64, run
 
 TEXT = base64.b64encode(b"a text").decode()
-
-
-@dataclass
-class Listener:
-    """A Transit listener in the test's own loop; what is called blocks in a thread."""
-
-    url: str
-    service: HsmService
-    hsm: LocalHsm
-
-    async def client(self, *scopes: str, subject: str = "alice") -> hvac.Client:
-        wanted = scopes or ("security",)
-        token = await self.service.issue_token(subject, wanted, 600, message_id=f"{subject}{wanted}")
-        return hvac.Client(url=self.url, token=token)
-
-
-@pytest.fixture
-async def listener() -> AsyncIterator[Listener]:
-    hsm = LocalHsm()
-    service = await hsm.start()
-    names = hsm.settings
-    door = build_door(hsm.actors, hsm.clock, DoorSettings(audience=names.audience, issuer=names.issuer))
-    held = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn_config(build_transit(door), Listen("127.0.0.1", 0), any_method=True))
-    serving = asyncio.create_task(server.serve(sockets=[held]))
-    yield Listener(f"http://127.0.0.1:{held.getsockname()[1]}", service, hsm)
-    server.should_exit = True
-    await serving
-    held.close()
-    await door.drain()
-    await hsm.close()
-
-
-async def run(work: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(work)
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 async def test_keys_are_made_read_listed_rotated_configured_trimmed_and_deleted(listener: Listener) -> None:
