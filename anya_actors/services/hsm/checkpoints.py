@@ -12,7 +12,7 @@ from anya_actors.domain.hsm.issuer import AuditFoundBroken, AuditHead, AuditSign
 from anya_actors.domain.hsm.machine import AUDIT
 from anya_actors.domain.hsm.views import AuditReport
 from anya_actors.domain.machine import AnyaError, UnavailableError
-from anya_actors.ports.state_store import FencedError
+from anya_actors.services.hsm.background import Background
 from anya_actors.services.hsm.records import AuditedRecords
 
 _log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ class Checkpoints:
         self._records = records
         self._delay_s = delay_s
         self._every = every
-        self._task: asyncio.Task[None] | None = None
+        self._signing: Background | None = None
         self._verifying: asyncio.Task[AuditReport] | None = None
 
     async def stored(self) -> Checkpoint | None:
@@ -37,8 +37,9 @@ class Checkpoints:
 
     def start(self) -> None:
         """Begin to sign in the background."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if self._signing is None:
+            self._signing = Background("checkpoints", self._follow, self._records.clock, self._delay_s)
+            self._signing.start()
 
     async def sign(self) -> None:
         """Sign for everything recorded so far, unless that has been done, or cannot be while sealed."""
@@ -79,11 +80,10 @@ class Checkpoints:
 
     async def stop(self) -> None:
         """Sign no more in the background, but for what is left if that can still be stored."""
-        task, self._task = self._task, None
-        if task is None:
+        signing, self._signing = self._signing, None
+        if signing is None:
             return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await signing.close()
         try:
             await self.sign()
         except AnyaError as error:  # a newer copy may have taken over; it signs
@@ -96,7 +96,7 @@ class Checkpoints:
             await self._records.change(AUDIT, AuditFoundBroken(int(error.args[0])))
             raise
 
-    async def _run(self) -> None:
+    async def _follow(self) -> None:
         trail, clock = self._records.trail, self._records.clock
         while True:
             stored = await self.stored()
@@ -109,11 +109,6 @@ class Checkpoints:
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 await self.sign()
-            except FencedError:
-                return
-            except Exception as error:  # noqa: BLE001 - tried again after the next entries
-                _log.warning("the audit trail could not be signed for", error=str(error))
-                await clock.sleep(self._delay_s)
             finally:
                 for task in waiting:
                     task.cancel()

@@ -7,13 +7,12 @@ from typing import Final
 
 import structlog
 
-from anya_actors.domain.hsm.errors import AlteredKeyError, SealedError
+from anya_actors.domain.hsm.errors import AlteredKeyError
 from anya_actors.domain.hsm.key_life import KeyRewrapped, WrappedAnew
 from anya_actors.domain.hsm.machine import KEY_PREFIX, ROOT
 from anya_actors.domain.hsm.root import KeksDropped
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, KeySlot
-from anya_actors.domain.machine import AnyaError
-from anya_actors.ports.state_store import FencedError
+from anya_actors.services.hsm.background import Background
 from anya_actors.services.hsm.records import AuditedRecords
 from anya_actors.services.hsm.vault import Vault
 
@@ -22,7 +21,7 @@ RETRY_S: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class Rewrapping:
+class Rewrapping(Background):
     """One key slot at a time, each a step of its own; whatever breaks it off, a new start finds the rest.
 
     The older key-encryption keys are dropped when nothing is wrapped by them, and nothing can be any
@@ -30,40 +29,18 @@ class Rewrapping:
     """
 
     def __init__(self, records: AuditedRecords, vault: Vault, turn: asyncio.Lock) -> None:
+        super().__init__("rekeying", self._finish, records.clock, RETRY_S)
         self._records = records
         self._vault = vault
         self._turn = turn
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin if there is anything to do, or begin again for a key-encryption key that is newer still."""
-        self.stop()
         if self._vault.has_older:
-            self._task = asyncio.create_task(self._run())
+            super().start()
 
-    def stop(self) -> None:
-        """Break off."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def close(self) -> None:
-        """Break off; return when it has ended."""
-        self.stop()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._finish(self._vault.newest_kek)
-                return
-            except (FencedError, SealedError):
-                return
-            except AnyaError as error:
-                _log.warning("a rekeying has not ended yet", error=str(error))
-                await self._records.clock.sleep(RETRY_S)
-
-    async def _finish(self, newest: int) -> None:
+    async def _finish(self) -> None:
+        newest = self._vault.newest_kek
         await self._records.wait_wrapped_by(newest)
         versions, altered = 0, False
         for key in await self._records.engine.keys(KEY_PREFIX):

@@ -12,41 +12,26 @@ from anya_actors.domain.hsm.policy import rotation_due_unix_ms
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.state_store import FencedError
+from anya_actors.services.hsm.background import Background
 from anya_actors.services.hsm.keys import KeyRing
 
-RETRY_MS: Final = 60_000
+RETRY_S: Final = 60
 
 _log = structlog.get_logger(__name__)
 
 
-class Rotations:
+class Rotations(Background):
     """Has ``rotate`` make a new version of each key that is due, also of those that fell due meanwhile.
 
     Only keys that are enabled rotate. What fails is logged and tried again after a minute.
     """
 
     def __init__(self, ring: KeyRing, clock: Clock, rotate: Callable[[KeyView], Awaitable[KeyView]]) -> None:
+        super().__init__("rotation", self._watch, clock, RETRY_S)
         self._ring = ring
-        self._clock = clock
         self._rotate = rotate
         self._due: dict[str, int] = {}  # 0 for never
         self._noted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to watch in the background."""
-        self._task = asyncio.create_task(self._run())
-
-    def stop(self) -> None:
-        """Stop watching."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def close(self) -> None:
-        """Stop watching; return when it has ended."""
-        self.stop()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def note(self, view: KeyView) -> KeyView:
         """A key was made or changed."""
@@ -54,7 +39,7 @@ class Rotations:
         self._noted.set()
         return view
 
-    async def _run(self) -> None:
+    async def _watch(self) -> None:
         for view in await self._ring.views(None):
             if view.name not in self._due:  # else what was noted meanwhile is newer
                 self._due[view.name] = _due_of(view)
@@ -65,10 +50,10 @@ class Rotations:
                 try:
                     await self._rotate_if_due(name)
                 except FencedError:
-                    return
+                    raise
                 except Exception as error:  # noqa: BLE001 - one key must not stop the others
                     _log.warning("a key that is due could not be rotated", key=name, error=str(error))
-                    self._due[name] = now + RETRY_MS
+                    self._due[name] = now + RETRY_S * 1000
             await self._wait(min((due for due in self._due.values() if due), default=None))
 
     async def _rotate_if_due(self, name: str) -> None:

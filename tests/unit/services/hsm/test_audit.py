@@ -16,6 +16,8 @@ from anya_actors.ports.append_log import LogFullError
 from anya_actors.services.hsm import HsmService, HsmSettings
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import CHEAP, LocalHsm
+from tests.unit.services.faulty_store import refusing
+from tests.unit.services.hsm.faulty_hsm import FaultyHsm
 
 
 async def filled(bench: LocalHsm) -> HsmService:
@@ -140,6 +142,19 @@ async def test_a_checkpoint_follows_many_entries_at_once() -> None:
     assert isinstance(bench.clock, ManualClock)
     await bench.clock.advance(0)
     assert (await hsm.verify_audit()).signed_entries >= 8
+    await bench.close()
+
+
+async def test_a_store_that_fails_before_a_checkpoint_puts_checkpoints_off_and_does_not_end_them() -> None:
+    bench = FaultyHsm()
+    hsm = await bench.start()
+    bench.faulty.last.around = failing = refusing("load")
+    assert isinstance(bench.clock, ManualClock)
+    await bench.clock.advance(0)
+    assert failing.remaining == 0
+    await bench.clock.advance(10)
+    report = await hsm.verify_audit()
+    assert report.signed_entries == report.entries > 0
     await bench.close()
 
 

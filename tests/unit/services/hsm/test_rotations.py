@@ -11,6 +11,8 @@ from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hsm import HsmService
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
+from tests.unit.services.faulty_store import refusing
+from tests.unit.services.hsm.faulty_hsm import FaultyHsm
 
 HOUR_S = 3600
 HOURLY = KeyPolicy(auto_rotate_s=HOUR_S)
@@ -122,6 +124,23 @@ async def test_a_rotation_that_fails_is_tried_again(
         assert await version(hsm) == 1
     await pass_s(bench, 60)
     assert await version(hsm) == 2
+
+
+async def test_a_store_that_fails_at_the_start_puts_rotation_off_and_does_not_end_it() -> None:
+    # It ended until the next start: the keys were read once, and nothing caught that.
+    bench = FaultyHsm()
+    hsm = await bench.start()
+    await make(hsm)
+    await hsm.close()
+    bench.kill("hsm/main")
+    await pass_s(bench, HOUR_S)
+    hsm = await bench.start()
+    bench.faulty.last.around = failing = refusing("keys", 2)
+    await pass_s(bench, 119)
+    assert (failing.remaining, await version(hsm)) == (0, 1)
+    await pass_s(bench, 1)
+    assert await version(hsm) == 2
+    await bench.close()
 
 
 @pytest.mark.parametrize(
