@@ -110,6 +110,14 @@ class HsmActor(Shell):
         )
 
     @served
+    async def import_wrapped_version(
+        self, name: str, owner: str, blob: bytes, form: str, digest: str = "sha256", *, message_id: str
+    ) -> KeyView:
+        return await self.service.import_wrapped_version(
+            name, owner, blob, form, digest, message_id=message_id
+        )
+
+    @served
     async def export_key(
         self,
         name: str,

@@ -29,7 +29,7 @@ Policy = Annotated[
         help="A bound, repeatable: exportable=true, expires_unix_ms=…, rate_per_s=…, encryption_limit=…, "
         "counter_nonces=true, paths=m/84h/0h/0h,…, deletion_wait_s=…, deletion_allowed=false, "
         "guarded=rotate,…, approvers=alice,…, approvals_needed=…, auto_rotate_s=…, "
-        "derived=true, convergent=true, backup=true",
+        "derived=true, convergent=true, backup=true, every_version=true",
     ),
 ]
 _LISTS: Final = ("paths", "guarded", "approvers")

@@ -195,6 +195,19 @@ class OwnedHsm:
         facts = (key_type, self.owner, blob, form, _operations(key_type, operations), policy, digest)
         return await self._change("import_wrapped_key", name, *facts, message_id=message_id)
 
+    async def import_wrapped_version(
+        self,
+        name: str,
+        blob: bytes,
+        form: str = "pkcs8",
+        *,
+        digest: str = "sha256",
+        message_id: str | None = None,
+    ) -> KeyView:
+        """A new version of a key, wrapped like a whole one; it signs and encrypts from the next call on."""
+        facts = (self.owner, blob, form, digest)
+        return await self._change("import_wrapped_version", name, *facts, message_id=message_id)
+
     async def export_key(
         self, name: str, recipient_pem: bytes, *, version: int = 0, digest: str = "sha256"
     ) -> bytes:

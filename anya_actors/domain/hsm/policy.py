@@ -37,7 +37,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     and a key derived for it acts. ``convergent``: what encrypts the same text under the same context gives
     the same ciphertext. Neither of these two ever changes. ``auto_rotate_s``: the HSM makes a new version
     once the newest is so old. ``backup``: it may leave sealed for this HSM, and then come back from there
-    even after it was destroyed.
+    even after it was destroyed. ``every_version``: one that is asked for by its number encrypts and signs,
+    as in Vault; else the newest alone, where no minimum says more.
     """
 
     paths: tuple[KeyPath, ...] = ()
@@ -55,6 +56,7 @@ class KeyPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     convergent: bool = False
     auto_rotate_s: int = 0
     backup: bool = False
+    every_version: bool = False
 
 
 NO_POLICY: Final = KeyPolicy()

@@ -161,7 +161,8 @@ def key_context(
     The purpose holds the policy too: an owner edited in the store makes the key unopenable.
     """
     parts = ("key", name, version, key_type, owner, operations, public_key)
-    return _context(*parts) if policy == NO_POLICY else _context(*parts, policy)
+    # A mapping of what is not a default: a struct's header would say how many fields there could be.
+    return _context(*parts) if policy == NO_POLICY else _context(*parts, msgspec.to_builtins(policy))
 
 
 def _context(*parts: object) -> bytes:

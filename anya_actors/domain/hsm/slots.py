@@ -67,7 +67,8 @@ class KeySlot(msgspec.Struct, frozen=True, tag=True):
     """A key slot as stored. Versions are in order; the last one signs.
 
     What is older than ``minimum_version`` is used for nothing; ``minimum_encryption_version`` is 0
-    for the newest alone. ``destroy_unix_ms`` is when a deleted key may be destroyed.
+    for the newest alone, unless the policy allows every version. ``destroy_unix_ms`` is when a deleted
+    key may be destroyed.
     """
 
     name: str

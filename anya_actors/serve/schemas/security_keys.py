@@ -47,6 +47,7 @@ class Policy(Body):
         0, ge=0, le=10 * 366 * 24 * 3600, description="The key rotates once its newest version is so old"
     )
     backup: bool = Field(False, description="It may leave sealed for this HSM, and come back from there")
+    every_version: bool = Field(False, description="Older versions encrypt and sign too, asked by number")
 
 
 def policy_of(policy: Policy) -> KeyPolicy:
@@ -67,6 +68,7 @@ def policy_of(policy: Policy) -> KeyPolicy:
         convergent=policy.convergent,
         auto_rotate_s=policy.auto_rotate_s,
         backup=policy.backup,
+        every_version=policy.every_version,
     )
 
 

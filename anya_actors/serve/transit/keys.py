@@ -72,6 +72,7 @@ def _policy_of(fields: Fields) -> KeyPolicy:
         convergent=flag(fields, "convergent_encryption", False),
         auto_rotate_s=seconds(fields, "auto_rotate_period", 0),
         backup=flag(fields, "allow_plaintext_backup", False),
+        every_version=True,
     )
 
 
@@ -120,12 +121,16 @@ async def rotate(request: Request) -> Response:
     caller = await caller_of(request, "security")
     view = await caller.key(request.path_params["name"])
     changed = await caller.write("rotate_key", view.name, caller.subject)
+    await _rotate_companions(caller, view)
+    return answer(await _shown(caller, changed))
+
+
+async def _rotate_companions(caller: TransitCaller, view: KeyView) -> None:
     for algorithm in HMACS:
         try:
             await caller.write("rotate_key", companion(view.name, algorithm), caller.subject)
         except UnknownKeyError:
             continue
-    return answer(await _shown(caller, changed))
 
 
 async def trim(request: Request) -> Response:
@@ -195,7 +200,7 @@ async def engine(request: Request) -> Response:
 async def unserved(request: Request) -> Response:
     """What Vault has and we have not."""
     await caller_of(request, "security")
-    raise NotSupportedError("certificates and imported versions of keys", "README tells what there is")
+    raise NotSupportedError("certificates of keys", "README tells what there is")
 
 
 async def wrapping_key(request: Request) -> Response:
@@ -207,24 +212,42 @@ async def wrapping_key(request: Request) -> Response:
 async def import_(request: Request) -> Response:
     """Take in a wrapped key."""
     caller, fields = await caller_of(request, "security"), await fields_of(request)
-    key_type = key_type_of(fields)
+    name, key_type = request.path_params["name"], key_type_of(fields)
+    blob, digest = _wrapped(fields)
+    facts = (blob, _form(key_type), OPERATIONS.get(key_type, _DEFAULT_OPERATIONS), _policy_of(fields), digest)
+    try:
+        await caller.write("import_wrapped_key", name, key_type, caller.subject, *facts)
+    except KeyExistsError:
+        await caller.key(name)  # an error, if it is another's
+        raise InvalidInputError("name", f"{name} is a key already: use import-version to rotate it") from None
+    return nothing()
+
+
+async def import_version(request: Request) -> Response:
+    """Take in a new version of a key; as in Vault, it signs and encrypts from now on."""
+    caller, fields = await caller_of(request, "security"), await fields_of(request)
+    view = await caller.key(request.path_params["name"])
+    if number(fields, "version", 0):
+        raise NotSupportedError("adding to a version that there is", "send a whole one without its number")
+    blob, digest = _wrapped(fields)
+    facts = (blob, _form(view.key_type), digest)
+    await caller.write("import_wrapped_version", view.name, caller.subject, *facts)
+    await _rotate_companions(caller, view)
+    return nothing()
+
+
+def _wrapped(fields: Fields) -> tuple[bytes, str]:
+    """The wrapped key of a request, and the hash that its wrapping is with."""
     if fields.get("public_key"):
         raise NotSupportedError("importing a public key alone", "the HSM keeps private ones")
     digest = _HASHES.get(text(fields, "hash_function", "SHA256").upper().replace("-", ""))
     if digest is None:
         raise NotSupportedError("this hash function", f"choose one of {', '.join(_HASHES)}")
-    await caller.write(
-        "import_wrapped_key",
-        request.path_params["name"],
-        key_type,
-        caller.subject,
-        decoded(fields.get("ciphertext"), "ciphertext"),
-        "raw" if key_type in SYMMETRIC else "pkcs8",
-        OPERATIONS.get(key_type, _DEFAULT_OPERATIONS),
-        _policy_of(fields),
-        digest,
-    )
-    return nothing()
+    return decoded(fields.get("ciphertext"), "ciphertext"), digest
+
+
+def _form(key_type: str) -> str:
+    return "raw" if key_type in SYMMETRIC else "pkcs8"
 
 
 async def export(request: Request) -> Response:
@@ -279,7 +302,7 @@ ROUTES: Final = (
     Route("/cache-config", cache, methods=["GET", *_CHANGING]),
     Route("/keys/{name}/soft-delete", delete, methods=["DELETE"]),
     Route("/keys/{name}/soft-delete-restore", restore_deleted, methods=_CHANGING),
-    Route("/keys/{name}/import_version", unserved, methods=_CHANGING),
+    Route("/keys/{name}/import_version", import_version, methods=_CHANGING),
     Route("/keys/{name}/csr", unserved, methods=_CHANGING),
     Route("/keys/{name}/set-certificate", unserved, methods=_CHANGING),
     Route("/config/keys", engine, methods=["GET", *_CHANGING]),

@@ -184,7 +184,7 @@ async def mac(request: Request) -> Response:
         try:
             await caller.key(name)
         except UnknownKeyError:
-            policy = KeyPolicy(auto_rotate_s=view.policy.auto_rotate_s)
+            policy = KeyPolicy(auto_rotate_s=view.policy.auto_rotate_s, every_version=True)
             await caller.write("create_key", name, key_type, caller.subject, ("sign", "verify"), policy)
 
     def prepare(item: Fields) -> Operation:

@@ -121,6 +121,16 @@ class KeyCalls:
         written = await self._life.open_wrapped(blob, digest)
         return self._rotations.note(await self._keys.take_in_wrapped(plan, written, form, message_id))
 
+    async def import_wrapped_version(
+        self, name: str, owner: str, blob: bytes, form: str, digest: str = "sha256", *, message_id: str
+    ) -> KeyView:
+        """Take in a new version of a key, wrapped as for `import_wrapped_key`; it acts as after `rotate_key`.
+
+        Guarded as rotation is. Raises `InvalidInputError` for one that is not of the key's type.
+        """
+        written = await self._life.open_wrapped(blob, digest)
+        return await self._refreshed(await self._life.rotate_to(name, owner, written, form, message_id))
+
     async def export_key(
         self,
         name: str,

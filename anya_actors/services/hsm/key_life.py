@@ -21,6 +21,7 @@ from anya_actors.domain.hsm.key_life import (
     VersionsTrimmed,
 )
 from anya_actors.domain.hsm.machine import Allotted, Reply, key_of
+from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
 from anya_actors.domain.hsm.views import ApprovalView, KeyView
@@ -62,6 +63,28 @@ class KeyLife:
             return KeyRotated(version, self._entry("rotate", slot, number, detail), policy=slot.policy)
 
         return await self._changed("rotate", name, owner, (), message_id, event)
+
+    async def rotate_to(self, name: str, owner: str, written: Secret, form: str, message_id: str) -> KeyView:
+        """A new version that came from outside, in ``form`` of `KeyMaterial`; wipes ``written``.
+
+        Repeated with the same message id, it is the version that the first call brought.
+        """
+
+        async def event(slot: KeySlot) -> Event:
+            if slot.policy.counter_nonces:  # it may be an earlier version's key, and would count anew
+                raise OperationRefusedError(name, "count the nonces of a version from outside")
+            now = self._records.clock.now_unix_ms()
+            number = slot.versions[-1].version + 1
+            with written.revealed() as revealed:
+                private_key = self._ring.read(slot.key_type, KeyMaterial(form, revealed))
+            with private_key:
+                version = self._vault.wrap(slot, number, private_key, now)
+            audit = self._entry("rotate", slot, number, "from outside")
+            return KeyRotated(version, audit, policy=slot.policy)
+
+        with written:
+            facts = ("imported", form)
+            return await self._changed("rotate", name, owner, facts, message_id, event)
 
     async def rotate_platform_key(self, name: str, revoke: bool, message_id: str) -> KeyView:
         """A new version of one of the HSM's own keys; ``revoke`` lets none of the old ones verify."""

@@ -26,7 +26,7 @@ from anya_actors.domain.hsm.slots import (
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.algorithms import RSA_BITS
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.ports.sealing import Recipient, UnopenableError
 from anya_actors.services.hsm.records import REFUSALS, AuditedRecords
@@ -67,7 +67,6 @@ class KeyRing:
             view = await self._records.answered(key_of(plan.name), message_id, request)
             if view is None:
                 with self._opened(plan.key_type, box) as private_key:
-                    check_pair(self._algorithms, plan.key_type, private_key)
                     view = await self._stored(plan, private_key, "import-key", message_id, request)
         return key_view_of(view)
 
@@ -81,11 +80,20 @@ class KeyRing:
                 if view is None:
                     with (
                         written.revealed() as revealed,
-                        self._algorithms.read(plan.key_type, KeyMaterial(form, revealed)) as private_key,
+                        self.read(plan.key_type, KeyMaterial(form, revealed)) as private_key,
                     ):
-                        check_pair(self._algorithms, plan.key_type, private_key)
                         view = await self._stored(plan, private_key, "import-key", message_id, request)
         return key_view_of(view)
+
+    def read(self, key_type: str, material: KeyMaterial) -> Secret:
+        """A private key from outside that has done what it will be asked for."""
+        private_key = self._algorithms.read(key_type, material)
+        try:
+            check_pair(self._algorithms, key_type, private_key)
+        except AnyaError:
+            private_key.wipe()
+            raise
+        return private_key
 
     async def drawn(self, key_type: str, owner: str) -> Secret:
         """A new private key that has done what it will be asked for; RSA's takes a while, in a thread."""
@@ -170,7 +178,8 @@ class KeyRing:
         """The usable versions of a key in the clear, for the parcel of a session of ``owner``."""
         slot = await self.slot(name)
         check_use(slot, owner)
-        encrypting = slot.minimum_encryption_version or slot.versions[-1].version
+        first = slot.minimum_version if slot.policy.every_version else slot.versions[-1].version
+        encrypting = slot.minimum_encryption_version or first
         found = []
         for each in slot.versions:
             if each.version >= slot.minimum_version:
@@ -196,7 +205,7 @@ class KeyRing:
         except UnopenableError:
             raise InvalidInputError("box", "it does not open: seal it to the present transport key") from None
         try:
-            return self._algorithms.read(key_type, material)
+            return self.read(key_type, material)
         finally:
             material.wipe()
 

@@ -284,6 +284,30 @@ async def test_derived_and_convergent_keys_take_a_context(listener: Listener) ->
     await run(work)
 
 
+async def test_an_older_version_acts_by_its_number_down_to_the_minimum(listener: Listener) -> None:
+    transit = (await listener.client()).secrets.transit
+
+    def work() -> None:
+        transit.create_key("k")
+        transit.create_key("s", key_type="ed25519")
+        for name in ("k", "k", "s", "s"):
+            transit.rotate_key(name)
+        sealed = transit.encrypt_data("k", TEXT, key_version=1)["data"]["ciphertext"]
+        assert sealed.startswith("vault:v1:")
+        assert transit.encrypt_data("k", TEXT)["data"]["ciphertext"].startswith("vault:v3:")
+        assert transit.sign_data("s", TEXT, key_version=2)["data"]["signature"].startswith("vault:v2:")
+        assert transit.generate_hmac("s", TEXT, key_version=0)["data"]["hmac"].startswith("vault:v")
+        transit.update_key_configuration("k", min_encryption_version=2)
+        transit.update_key_configuration("s", min_decryption_version=3)
+        assert transit.decrypt_data("k", sealed)["data"]["plaintext"] == TEXT
+        with pytest.raises(InvalidRequest, match="only decrypts"):
+            transit.encrypt_data("k", TEXT, key_version=1)
+        with pytest.raises(InvalidRequest, match="may not be used"):
+            transit.sign_data("s", TEXT, key_version=2)
+
+    await run(work)
+
+
 async def test_a_key_can_be_told_to_rotate_by_itself(listener: Listener) -> None:
     client = await listener.client()
     transit = client.secrets.transit
@@ -371,6 +395,38 @@ async def test_a_wrapped_key_is_imported(listener: Listener) -> None:
         assert client.secrets.transit.decrypt_data("in", sealed)["data"]["plaintext"] == TEXT
         with pytest.raises(InvalidRequest):
             client.write("transit/keys/bad/import", ciphertext=b64(blob[:-1]), type="aes256-gcm96")
+
+    await run(work)
+
+
+async def test_a_wrapped_version_is_imported_and_the_codes_beside_it_go_on(listener: Listener) -> None:
+    client = await listener.client()
+    transit = client.secrets.transit
+    key = ec.generate_private_key(ec.SECP256R1())
+    written = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+    def work() -> None:
+        wrapping = load_pem_public_key(client.read("transit/wrapping_key")["data"]["public_key"].encode())
+        assert isinstance(wrapping, rsa.RSAPublicKey)
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        blob = wrapping.encrypt(bytes(range(32)), oaep) + aes_key_wrap_with_padding(bytes(range(32)), written)
+        transit.create_key("k", key_type="ecdsa-p256")
+        transit.create_key("p384", key_type="ecdsa-p384")
+        old = transit.sign_data("k", TEXT)["data"]["signature"]
+        mac = transit.generate_hmac("k", TEXT)["data"]["hmac"]
+        client.write("transit/keys/k/import_version", ciphertext=b64(blob), hash_function="SHA256")
+        new = transit.sign_data("k", TEXT)["data"]["signature"]
+        assert new.startswith("vault:v2:")
+        key.public_key().verify(base64.b64decode(new.split(":")[2]), b"a text", ec.ECDSA(hashes.SHA256()))
+        for signature in (old, new):
+            assert transit.verify_signed_data("k", TEXT, signature=signature)["data"]["valid"] is True
+        assert transit.verify_signed_data("k", TEXT, hmac=mac)["data"]["valid"] is True
+        assert transit.generate_hmac("k", TEXT)["data"]["hmac"].startswith("vault:v2:")
+        for name in ("p384", "nix"):  # of another type; not there
+            with pytest.raises(InvalidRequest):
+                client.write(f"transit/keys/{name}/import_version", ciphertext=b64(blob))
+        with pytest.raises(InvalidRequest, match="use import-version"):
+            client.write("transit/keys/k/import", ciphertext=b64(blob), type="ecdsa-p256")
 
     await run(work)
 
@@ -537,10 +593,12 @@ async def test_what_would_change_an_answer_is_refused_and_not_overlooked(listene
             assert "not supported" in answer.text
         assert client.read("transit/config/keys")["data"]["disable_upsert"] is False
         client.write("transit/config/keys", disable_upsert=False)
+        client.secrets.transit.create_key("k")
         for path, fields in (
             ("config/keys", {"disable_upsert": True}),
             ("keys/k/csr", {}),
-            ("keys/k/import_version", {}),
+            ("keys/k/import_version", {"version": 1}),
+            ("keys/k/import_version", {"public_key": "x"}),
             ("keys/k/set-certificate", {}),
             ("keys/k/import", {"public_key": "x"}),
         ):

@@ -192,3 +192,14 @@ def test_keys_that_were_stored_before_have_the_same_associated_data() -> None:
     context = key_context("k", 1, "aes256-gcm", "alice", ALL, b"", KeyPolicy(exportable=True))
     expected = "bbaa102eeac3d74af672b76070984e07b59e1c6fa3de7ce5153fedc954f13b65"
     assert hashlib.sha256(context).hexdigest() == expected
+    much = KeyPolicy(
+        exportable=True, expires_unix_ms=5, rate_per_s=3, deletion_allowed=False, guarded=("rotate",),
+        approvers=("bob",), approvals_needed=1, derived=True, convergent=True, backup=True,
+    )  # fmt: skip
+    context = key_context("k", 1, "aes256-gcm", "alice", ALL, b"", much)
+    expected = "785a7152130249da3d00de529d3eaf6b82d746e7a340c461fa0e30487aa9229c"
+    assert hashlib.sha256(context).hexdigest() == expected
+    counting = KeyPolicy(paths=((84 + 2**31, 0),), counter_nonces=True, auto_rotate_s=3600)
+    context = key_context("k", 1, "bip32", "alice", ALL, b"", counting)
+    expected = "7c61e6f8c1f50bee8628b29efd25e68b78f597cfcca4d4da8476729664495e04"
+    assert hashlib.sha256(context).hexdigest() == expected

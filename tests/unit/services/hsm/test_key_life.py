@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa as openssl
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -185,6 +186,55 @@ async def test_an_exportable_key_leaves_wrapped_and_comes_back_the_same(
     assert answer.data == b"text"
     with pytest.raises(InvalidCiphertextError):
         await hsm.import_wrapped_key("bad", "aes256-gcm", "alice", again[:-1], "raw", BOTH, message_id="j")
+
+
+async def test_where_the_policy_says_so_every_version_encrypts_by_its_number(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    session = await made(hsm, every_version=True)
+    await hsm.rotate_key("k", "alice", message_id="r")
+    await hsm.rotate_key("k", "alice", message_id="r2")
+    assert [(await encrypt(bench, session, number)).version for number in (0, 1, 2, 3)] == [3, 1, 2, 3]
+    policy = KeyPolicy(every_version=True)
+    await hsm.configure_key("k", "alice", 2, policy=policy, message_id="c")
+    assert [(await encrypt(bench, session, number)).version for number in (0, 2)] == [3, 2]
+    with pytest.raises(InvalidInputError):
+        await encrypt(bench, session, 1)
+
+
+async def test_a_version_from_outside_takes_the_place_of_the_newest(bench: LocalHsm, hsm: HsmService) -> None:
+    session = await made(hsm)
+    old, brought = await encrypt(bench, session), b"\x07" * 32
+    blob = wrap_to(await hsm.wrapping_key(), Secret(brought), SystemRandomness())
+    for _ in range(2):  # once per message id
+        view = await hsm.import_wrapped_version("k", "alice", blob, "raw", message_id="v2")
+        assert [each.version for each in view.versions] == [1, 2]
+    new = await encrypt(bench, session)
+    assert new.version == 2
+    assert AESGCM(brought).decrypt(new.data[:12], new.data[12:], b"") == b"text"
+    assert [await decrypt(bench, session, each) for each in (old, new)] == [b"text", b"text"]
+    short = wrap_to(await hsm.wrapping_key(), Secret(b"\x07" * 16), SystemRandomness())
+    with pytest.raises(InvalidInputError):
+        await hsm.import_wrapped_version("k", "alice", short, "raw", message_id="short")
+    with pytest.raises(UnknownKeyError):
+        await hsm.import_wrapped_version("k", "bob", blob, "raw", message_id="bob")
+    assert (await hsm.key("k")).version == 2
+
+
+async def test_a_version_from_outside_is_guarded_as_a_rotation_is(hsm: HsmService) -> None:
+    await made(hsm, guarded=("rotate",), approvers=("carol",), approvals_needed=1)
+    blob = wrap_to(await hsm.wrapping_key(), Secret(b"\x07" * 32), SystemRandomness())
+    with pytest.raises(ApprovalNeededError):
+        await hsm.import_wrapped_version("k", "alice", blob, "raw", message_id="v")
+    await hsm.approve_key("k", "rotate", "carol", message_id="a")
+    assert (await hsm.import_wrapped_version("k", "alice", blob, "raw", message_id="v")).version == 2
+
+
+async def test_a_key_that_counts_its_nonces_takes_no_version_from_outside(hsm: HsmService) -> None:
+    await made(hsm, counter_nonces=True)
+    blob = wrap_to(await hsm.wrapping_key(), Secret(b"\x07" * 32), SystemRandomness())
+    with pytest.raises(OperationRefusedError, match="count the nonces"):
+        await hsm.import_wrapped_version("k", "alice", blob, "raw", message_id="v")
 
 
 async def test_a_key_that_may_not_leave_does_not_and_cannot_be_made_to(hsm: HsmService) -> None:

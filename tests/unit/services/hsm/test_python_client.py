@@ -289,6 +289,15 @@ async def test_a_key_of_ours_travels_wrapped_from_one_name_to_another(alice: Own
         assert await s.mac("k", b"m", "hmac-sha256") == await s.mac("twin", b"m", "hmac-sha256")
 
 
+async def test_a_version_of_a_key_comes_wrapped(alice: OwnedHsm) -> None:
+    await alice.create_key("k", "hmac-sha256", policy=KeyPolicy(exportable=True))
+    await alice.create_key("twin", "hmac-sha256")
+    blob = await alice.export_key("k", await alice.wrapping_key())
+    assert (await alice.import_wrapped_version("twin", blob, "raw")).version == 2
+    async with alice.session("k", "twin") as s:
+        assert await s.mac("k", b"m", "hmac-sha256") == await s.mac("twin", b"m", "hmac-sha256")
+
+
 async def test_a_destroyed_key_comes_back_out_of_its_backup(alice: OwnedHsm) -> None:
     made = await alice.create_key("k", "ed25519", policy=KeyPolicy(backup=True, deletion_wait_s=0))
     backup = await alice.back_up_key("k")
