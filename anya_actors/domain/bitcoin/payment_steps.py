@@ -235,10 +235,11 @@ TRANSITIONS: Final[Mapping[tuple[Phase, type[Event]], Transition]] = {
 
 def step(payment: Payment, event: Event) -> Step[Payment]:
     """Apply one event; raise `IllegalTransitionError` and change nothing if it is not in the table."""
+    if isinstance(event, _OF_ONE_VERSION) and event.version not in (b"", payment.txid):
+        # What a command led to for a version by which the payment no longer stands, in whatever phase
+        # the next version is: refusing it would have the command performed again for ever.
+        return Step(payment)
     transition = TRANSITIONS.get((payment.phase, type(event)))
     if transition is None:
         raise IllegalTransitionError(payment.phase.value, type(event).__name__)
-    if isinstance(event, _OF_ONE_VERSION) and event.version not in (b"", payment.txid):
-        # What a command led to for a version by which the payment no longer stands.
-        return Step(payment)
     return transition(payment, event)

@@ -83,6 +83,33 @@ async def test_a_replacement_that_the_node_refuses_leaves_the_original(
     assert received(world) == [AMOUNT_SAT]
 
 
+@pytest.mark.parametrize("taken", [True, False], ids=["taken again", "refused"])
+async def test_a_payment_is_replaced_while_its_first_version_is_being_sent_again(
+    world: Any, service: BitcoinService, taken: bool
+) -> None:
+    """What the node says of the first version then comes in a phase of the second one."""
+    promised = await paid(world, service)
+    world.node.lose_mempool()
+    world.node.lose_answers = 1
+    await service.follow()  # finds that it has vanished, and owes it to the node again
+    await world.breathe()
+    bumped = await service.bump_payment(promised.payment_id, 9, message_id="bump")
+    if not taken:
+        world.node.lose_mempool()
+        world.node.reject_reason = "mempool full"
+    await world.pass_time(1)
+    world.node.reject_reason = None
+    await world.pass_time(5)
+    for _ in range(2):  # what the node refused is offered again on the next block
+        await service.settled("main")
+        world.node.mine(1)
+        await service.follow()
+    view = await service.payment(promised.payment_id)
+    assert view.phase == "confirmed"
+    assert bumped.txid in view.txids
+    assert received(world) == [AMOUNT_SAT]
+
+
 async def test_a_cancelled_payment_pays_no_one_but_the_wallet(world: Any, service: BitcoinService) -> None:
     promised = await paid(world, service)
     cancelled = await service.cancel_payment(promised.payment_id, message_id="cancel")
