@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.block import Block
-from anya_actors.domain.bitcoin.chain_follower import BlockRef, block_ref
+from anya_actors.domain.bitcoin.chain_follower import BlockOutOfOrderError, BlockRef, block_ref
 from anya_actors.domain.bitcoin.events import (
     BitcoinTransactionConfirmed,
     BitcoinTransactionReorged,
@@ -179,14 +179,17 @@ def lose_transactions(wallet: Wallet, event: TransactionsVanished) -> Step[Walle
 
 
 def rescan(wallet: Wallet, event: WalletRescanned) -> Step[Wallet]:
-    """Forget the coins and follow the chain again from the event's cursor.
+    """Follow the chain again from the event's cursor: what came above it is forgotten and found anew.
 
     What was told before is not told again, unless the wallet's own blocks have left the chain: then
-    their transactions are told as reorganised, and payments in them are broadcast again.
+    all coins are forgotten, their transactions are told as reorganised, and payments in them are
+    broadcast again. Raises `BlockOutOfOrderError` if the cursor stands on another chain than the coins.
     """
-    change = _Change(
-        replace(wallet, told_height=wallet.told_height if event.reorged else wallet.cursor.height)
-    )
+    there = wallet.cursor.hash_at(event.cursor.height)
+    if not event.reorged and there not in (None, event.cursor.tip_hash):
+        raise BlockOutOfOrderError(str(event.cursor.tip_hash), str(wallet.cursor.tip_hash))
+    told_height = max(wallet.told_height, wallet.cursor.height)
+    change = _Change(wallet if event.reorged else replace(wallet, told_height=told_height))
     change.begin_again(event)
     return change.finished()
 
@@ -327,20 +330,32 @@ class _Change:
                 self._advance(payment, PaymentUnconfirmed(payment.payment_id))
 
     def begin_again(self, event: WalletRescanned) -> None:
-        """Go back to the event's cursor, without coins."""
-        height = event.cursor.height
+        """Go back to the event's cursor, with the coins that were there below it."""
+        wallet, height = self._wallet, event.cursor.height
         if event.reorged:
-            gone = {coin.txid: coin.height for coin in self._coins.values() if coin.height > height}
-            self._events += [
-                BitcoinTransactionReorged(self._wallet.name, Txid(txid).hex_reversed(), at)
-                for txid, at in gone.items()
-            ]
-            for payment in self._wallet.payments:
-                # Without its bytes it was buried too deep ever to be sent again.
-                if payment.height is not None and payment.height > height and payment.transaction:
-                    self._advance(payment, PaymentUnconfirmed(payment.payment_id))
-        self._coins = {}
-        self._wallet = replace(self._wallet, cursor=event.cursor, pending=())
+            self._tell_left_behind(height)
+            self._coins = {}
+        else:
+            kept = (coin for coin in wallet.coins if coin.height <= height)
+            self._coins = {coin.outpoint: _unspent_above(coin, height) for coin in kept}
+        self._wallet = replace(
+            self._wallet,
+            cursor=event.cursor,
+            pending=() if event.reorged else wallet.pending,
+            # Coins from before it may have been found now: a wallet that starts over begins there.
+            birth_height=min(wallet.birth_height, height) if wallet.birth_height >= 0 else -1,
+        )
+
+    def _tell_left_behind(self, height: int) -> None:
+        gone = {coin.txid: coin.height for coin in self._coins.values() if coin.height > height}
+        self._events += [
+            BitcoinTransactionReorged(self._wallet.name, Txid(txid).hex_reversed(), at)
+            for txid, at in gone.items()
+        ]
+        for payment in self._wallet.payments:
+            # Without its bytes it was buried too deep ever to be sent again.
+            if payment.height is not None and payment.height > height and payment.transaction:
+                self._advance(payment, PaymentUnconfirmed(payment.payment_id))
 
     def _advance(self, payment: Payment, event: Event) -> None:
         outcome = advance_payment(self._wallet, payment.payment_id, event)
@@ -355,6 +370,13 @@ class _Change:
             follow_count=self._wallet.follow_count + 1,
         )
         return Step(wallet, tuple(self._commands), tuple(self._events))
+
+
+def _unspent_above(coin: WalletCoin, height: int) -> WalletCoin:
+    """The coin as it stood at this height."""
+    if coin.spent_height is None or coin.spent_height <= height:
+        return coin
+    return replace(coin, spent_height=None, spent_by=b"")
 
 
 def _slimmed(payment: Payment, oldest_height: int) -> Payment:

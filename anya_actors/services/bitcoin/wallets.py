@@ -18,7 +18,7 @@ from anya_actors.domain.bitcoin.account import (
     address_at,
     branch_of,
 )
-from anya_actors.domain.bitcoin.chain_follower import ChainCursor
+from anya_actors.domain.bitcoin.chain_follower import BlockOutOfOrderError, ChainCursor
 from anya_actors.domain.bitcoin.labels import check_label, format_labels, parse_labels
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.orders import Label, WalletOrder
@@ -91,7 +91,9 @@ class Wallets:
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
             )
-        if order.birth_height is not None:
+        if order.descriptor or order.birth_height is not None:
+            # It may be paid already, in blocks or in the mempool.
+            self._follower.look_again()
             self._follower.wake()
         return expect(answer, WalletView)
 
@@ -242,12 +244,20 @@ class Wallets:
     # -- the chain again ----------------------------------------------------------------------
 
     async def rescan(self, wallet: str, height: int, message_id: str) -> None:
-        """Follow the chain again from a height."""
+        """Follow the chain again from a height; coins of lower blocks stay."""
+        # On the node's chain first: what has left it is told as reorganised, not looked for again.
+        await self._follower.follow(mempool=False)
         key, request = wallet_key(check_wallet_name(wallet)), ("rescan", wallet, height)
         async with self._ledger.locks(key):
-            await self._ledger.wallet(wallet)
+            before = await self._ledger.wallet(wallet)
             event = WalletRescanned(await self._cursor_before(height))
-            await self._ledger.engine.handle(key, event, message_id=call_id(message_id), request=request)
+            if event.cursor.height > before.cursor.height:
+                event = WalletRescanned(before.cursor)  # no block may be left out
+            try:
+                await self._ledger.engine.handle(key, event, message_id=call_id(message_id), request=request)
+            except BlockOutOfOrderError:
+                raise UnavailableError("the chain", "it was reorganised at this moment") from None
+        self._follower.look_again()
         self._follower.wake()
 
     async def extended_key(self, wallet: str, path: str) -> ExtendedKeyView:

@@ -8,6 +8,7 @@ import pytest
 
 from anya_actors.domain.bitcoin.account import Account, AddressesEndError, branch_of
 from anya_actors.domain.bitcoin.address import encode_address
+from anya_actors.domain.bitcoin.chain_follower import RETAINED_BLOCKS
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.descriptors import DescriptorError
 from anya_actors.domain.bitcoin.events import BitcoinTransactionConfirmed, BitcoinTransactionSeen
@@ -108,6 +109,69 @@ async def test_addresses_are_found_up_to_the_gap_limit_and_then_further(
     await service.follow()
     assert (await service.balance("main")).immature_sat == 4 * COIN_SAT
     assert await world.events(BitcoinTransactionConfirmed) == before
+
+
+async def test_a_rescan_from_a_height_keeps_what_lies_below_it(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50, 50, 50)
+    await service.send("main", world.payee, 6_000_000_000, 2, message_id="pay")
+    await service.settled("main")
+    world.node.mine(3)
+    await service.follow()
+    before, told = await service.balance("main"), await world.events()
+    coins = await service.wallet_book.coins("main")
+    for height in (50, 2, world.node.height + 1, 104):
+        await service.wallet_book.rescan("main", height, message_id=f"r{height}")
+        await service.follow()
+        assert await service.balance("main") == before
+        assert sorted(await service.wallet_book.coins("main"), key=str) == sorted(coins, key=str)
+    assert await world.events() == told
+
+
+async def test_a_rescan_in_a_rescan_tells_nothing_twice(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50, 50)
+    told = await world.events()
+    await service.wallet_book.rescan("main", 0, message_id="r1")
+    await service.wallet_book.rescan("main", 0, message_id="r2")
+    await service.follow()
+    assert await world.events() == told
+    assert (await service.balance("main")).confirmed_sat == 2 * COIN_SAT
+
+
+async def test_coins_from_before_a_wallets_birth_outlive_a_deep_reorganisation(
+    world: Any, service: BitcoinService
+) -> None:
+    view = await service.create_wallet("main", message_id="w")
+    world.node.mine(2, world.script(view.address))
+    world.node.mine(RETAINED_BLOCKS + 2)
+    assert view.account is not None
+    order = WalletOrder(descriptor=view.account.receive, birth_height=world.node.height)
+    await service.create_wallet("copy", order, message_id="c")
+    await service.wallet_book.rescan("copy", 0, message_id="r")
+    await service.follow()
+    world.node.reorganise(RETAINED_BLOCKS + 1)
+    await service.follow()
+    assert (await service.balance("copy")).confirmed_sat == 2 * COIN_SAT
+
+
+async def test_what_waits_in_the_mempool_is_known_to_a_new_wallet_and_after_a_rescan(
+    world: Any, service: BitcoinService
+) -> None:
+    await world.funded(service, 50)
+    payee = await service.create_wallet("payee", message_id="p")
+    await service.send("main", payee.address, 1000, 2, message_id="pay")
+    await service.settled("main")
+    await service.follow()
+    assert payee.account is not None
+    order = WalletOrder(descriptor=payee.account.receive)
+    await service.create_wallet("copy", order, message_id="c")
+    await service.follow()
+    told = await world.events(BitcoinTransactionSeen)
+    assert (await service.balance("copy")).pending_sat == 1000
+    await service.wallet_book.rescan("copy", 0, message_id="r")
+    assert (await service.balance("copy")).pending_sat == 1000
+    await service.follow()
+    assert (await service.balance("copy")).pending_sat == 1000
+    assert await world.events(BitcoinTransactionSeen) == told
 
 
 async def test_a_wallet_born_in_the_past_finds_what_it_was_paid(world: Any, service: BitcoinService) -> None:
