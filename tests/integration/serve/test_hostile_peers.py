@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from anya_actors.serve import http_protocol
 
-SLOW_S = 10.0
+SLOW_S = 60.0
+PIECE = b"200\r\n" + b" " * 0x200 + b"\r\n"
 
 
 async def test_a_head_without_end_is_refused(open_door: Any) -> None:
@@ -106,3 +108,43 @@ async def test_bodies_outside_the_api_count_as_requests_too(open_door: Any, dead
         assert (await client.get("/healthz")).status_code == 200
     for writer in waiting:
         writer.close()
+
+
+def oversized(door: Any) -> bytes:
+    """The head of a request whose body comes in pieces, and two of them, one more than is taken."""
+    return (
+        f"POST /api/v1/bitcoin/wallets HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {door.tokens.make('bitcoin:write')}\r\n"
+        f"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    ) + PIECE * 2
+
+
+async def test_a_refused_body_does_not_take_its_refusal_back(open_door: Any) -> None:
+    door = open_door(max_body_bytes=1000)
+    reader, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(oversized(door))
+    answer = asyncio.ensure_future(reader.read())
+    while not answer.done():
+        # Unread at the close, any of these would reset the connection.
+        writer.write(PIECE)
+        await asyncio.wait([answer], timeout=0.01)
+    assert (await answer).startswith(b"HTTP/1.1 413 ")
+    assert b"body-too-large" in await answer
+    writer.close()
+
+
+@pytest.mark.parametrize(("linger_s", "linger_bytes"), [(0.05, 1 << 40), (SLOW_S, len(PIECE))])
+async def test_a_refused_body_that_never_ends_is_cut_off(
+    open_door: Any, monkeypatch: pytest.MonkeyPatch, linger_s: float, linger_bytes: int
+) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", linger_s)
+    monkeypatch.setattr(http_protocol, "MAX_LINGER_BYTES", linger_bytes)
+    door = open_door(max_body_bytes=1000)
+    _, writer = await asyncio.open_connection(door.host, door.port)
+    writer.write(oversized(door))
+    async with asyncio.timeout(SLOW_S / 2):
+        while not writer.transport.is_closing():
+            writer.write(PIECE)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.sleep(0.01)

@@ -72,27 +72,11 @@ async def test_two_replicas_share_a_port_and_one_goes_without_harm(open_door: An
                 assert (await client.get(SYSTEM)).status_code == 200
 
 
-async def test_an_oversized_chunked_body_is_refused_and_the_connection_closed(open_door: Any) -> None:
-    door = open_door(max_body_bytes=1000)
-    reader, writer = await asyncio.open_connection(door.host, door.port)
-    token = door.tokens.make("bitcoin:write")
-    writer.write(
-        f"POST /api/v1/bitcoin/wallets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    )
-    for _ in range(3):
-        writer.write(b"200\r\n" + b" " * 0x200 + b"\r\n")
-    answer = await asyncio.wait_for(reader.read(), 10)
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"body-too-large" in answer
-    writer.close()
-
-
 async def test_a_body_that_never_comes_is_given_up(open_door: Any) -> None:
     door = open_door(body_timeout_s=0.05)
     reader, writer = await asyncio.open_connection(door.host, door.port)
     writer.write(b"POST /api/v1/bitcoin/wallets HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     assert answer.startswith(b"HTTP/1.1 408 ")
     writer.close()
 
