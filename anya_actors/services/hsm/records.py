@@ -13,6 +13,7 @@ import msgspec
 from anya_actors.domain.hsm import machine
 from anya_actors.domain.hsm.audit import OK, AuditRecord
 from anya_actors.domain.hsm.errors import (
+    AlteredKeyError,
     ApprovalNeededError,
     AuditUnavailableError,
     ClientExistsError,
@@ -26,6 +27,7 @@ from anya_actors.domain.hsm.errors import (
     UnknownClientError,
     UnknownKeyError,
     WaitingPeriodError,
+    WrongPassphraseError,
 )
 from anya_actors.domain.hsm.key_life import check_wrapping
 from anya_actors.domain.hsm.machine import Record, Reply
@@ -44,6 +46,7 @@ from anya_actors.domain.machine import (
 )
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
+from anya_actors.ports.passphrase import PassphraseSourceError
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.state_store import StateStore
 from anya_actors.services.durable import DurableEngine, Rules
@@ -53,6 +56,7 @@ R = TypeVar("R")
 
 # What a caller may be told no with; each one leaves an entry.
 REFUSALS: Final = (
+    AlteredKeyError,
     ApprovalNeededError,
     ClientExistsError,
     InvalidCiphertextError,
@@ -62,12 +66,14 @@ REFUSALS: Final = (
     KeyExistsError,
     NotSupportedError,
     OperationRefusedError,
+    PassphraseSourceError,
     RevocationLimitError,
     SessionClosedError,
     SessionLimitError,
     UnknownClientError,
     UnknownKeyError,
     WaitingPeriodError,
+    WrongPassphraseError,
 )
 _SHOWN_CHARACTERS: Final = 128
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from anya_actors.domain.hsm.errors import AlteredKeyError, SealedError, WrongPassphraseError
+from anya_actors.domain.hsm.errors import AlteredKeyError, SealedError
 from anya_actors.domain.hsm.machine import ROOT, SESSIONS, key_of
 from anya_actors.domain.hsm.root import (
     Root,
@@ -27,7 +27,6 @@ from anya_actors.domain.hsm.views import KeyView, SealView
 from anya_actors.domain.machine import AnyaError, IllegalTransitionError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.key_algorithms import KeyAlgorithms
-from anya_actors.ports.passphrase import PassphraseSourceError
 from anya_actors.ports.sealing import Recipient, SealedBoxes
 from anya_actors.services.durable import IdempotencyConflictError
 from anya_actors.services.hsm.checkpoints import Checkpoints
@@ -45,7 +44,6 @@ API_KEY: Final = "api-jwt"
 CHECKPOINT_KEY: Final = "audit-checkpoint"
 END_TIMEOUT_S: Final = 2.0
 LOOK_S: Final = 10.0
-REFUSALS: Final = (AlteredKeyError, PassphraseSourceError, WrongPassphraseError)
 
 _log = structlog.get_logger(__name__)
 
@@ -170,17 +168,15 @@ class Sealing:
         async with self._turn:
             if self._opened is not None or await self._was_done(message_id, ("unseal",)):
                 return
-            async with self._refusals("unseal", owner):
+            async with self._records.refusals("unseal", owner):
                 opened = await self._open(await self._root())
-            try:
-                audit = self._records.entry("unseal", owner=owner)
-                await self._records.change(
-                    ROOT, RootUnsealed(audit), message_id=message_id, request=("unseal",)
-                )
-            except BaseException:
-                opened.wipe()
-                self._records.trail.drop_signer()
-                raise
+                try:
+                    event = RootUnsealed(self._records.entry("unseal", owner=owner))
+                    await self._records.change(ROOT, event, message_id=message_id, request=("unseal",))
+                except BaseException:
+                    opened.wipe()
+                    self._records.trail.drop_signer()
+                    raise
             self._begin(opened)
 
     async def rekey(self, owner: str, new_master_key: bool, message_id: str) -> None:
@@ -189,12 +185,11 @@ class Sealing:
         With ``new_master_key``, under a new master key, which wraps the older ones too until they go.
         """
         request = ("rekey", new_master_key)
-        async with self._turn:
+        async with self._turn, self._records.refusals("rekey", owner):
             vault = self.opened.vault
             root = await self._root()
             if not await self._was_done(message_id, request):
-                async with self._refusals("rekey", owner):
-                    seal, keks, kek = await self._root_keys.rekey(root, new_master_key)
+                seal, keks, kek = await self._root_keys.rekey(root, new_master_key)
                 with contextlib.ExitStack() as failing:
                     failing.callback(kek.wipe)
                     audit = self._records.entry(
@@ -205,8 +200,7 @@ class Sealing:
                     vault.add(keks[-1].version, kek)
                     failing.pop_all()
             elif root.keks[-1].version != vault.newest_kek:  # committed, and its answer was lost
-                async with self._refusals("rekey", owner):
-                    vault.take_over((await self._root_keys.open(root))[0])
+                vault.take_over((await self._root_keys.open(root))[0])
             self.opened.rewrapping.start()
 
     async def change_passphrase(self, owner: str, message_id: str) -> None:
@@ -218,14 +212,14 @@ class Sealing:
         async with self._turn:
             _ = self.opened
             root = await self._root()
-            async with self._refusals("change-passphrase", owner):
+            async with self._records.refusals("change-passphrase", owner):
                 if await self._was_done(message_id, request):
                     (await self._root_keys.open(root))[0].wipe()  # adopts it if that was not done
                     return
                 seal = await self._root_keys.reseal(root)
-            audit = self._records.entry("change-passphrase", owner=owner)
-            event = RootResealed(_seal_of(root), seal, audit)
-            await self._records.change(ROOT, event, message_id=message_id, request=request)
+                audit = self._records.entry("change-passphrase", owner=owner)
+                event = RootResealed(_seal_of(root), seal, audit)
+                await self._records.change(ROOT, event, message_id=message_id, request=request)
             await self._root_keys.source.adopt_next()
 
     async def status(self) -> SealView:
@@ -342,15 +336,6 @@ class Sealing:
                     await self.seal(PLATFORM_OWNER, f"idle for {limit_s:g} s", self._records.fresh_id())
             except AnyaError as error:
                 _log.warning("sealing for want of use is tried again", error=str(error))
-
-    @contextlib.asynccontextmanager
-    async def _refusals(self, operation: str, owner: str) -> AsyncIterator[None]:
-        try:
-            yield
-        except REFUSALS as error:
-            outcome = f"refused: {error.code}"
-            await self._records.note(self._records.entry(operation, owner=owner, outcome=outcome))
-            raise
 
     async def _checkpoint_slot(self) -> KeySlot:
         slot = await self._records.load(key_of(CHECKPOINT_KEY), KeySlot)

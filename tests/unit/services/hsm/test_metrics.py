@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anya_actors.domain.hsm.audit import OperationRecord
-from anya_actors.domain.hsm.errors import KeyExistsError, KeyRateError
+from anya_actors.domain.hsm.errors import KeyExistsError, KeyRateError, WrongPassphraseError
 from anya_actors.domain.hsm.metrics import OTHER, HsmMetricsView, OperationMetric
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
@@ -68,6 +68,23 @@ async def test_what_a_session_refuses_is_counted_and_not_timed(bench: LocalHsm, 
     assert series(view, "hmac-sha256", "mac").latency.count == 0
     refused = [each.outcomes for each in view.operations if each.algorithm == "rsa-pss-sha256"]
     assert refused == [{"invalid-input": 1}]
+
+
+async def test_the_seal_is_counted_and_timed_as_every_other_operation(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    bench.source.next_passphrase = b"the next one"
+    await hsm.change_passphrase("root", message_id="c")
+    await hsm.rekey("root", message_id="r")
+    await hsm.seal("root", message_id="s")
+    bench.source.passphrase = b"not that one"
+    with pytest.raises(WrongPassphraseError):
+        await hsm.unseal("root", message_id="u1")
+    bench.source.passphrase = b"the next one"
+    await hsm.unseal("root", message_id="u2")
+    found = {each.operation: each for each in (await hsm.metrics("root")).operations}
+    assert found["unseal"].outcomes == {"ok": 1, "wrong-passphrase": 1}
+    assert [found[each].latency.count for each in ("unseal", "rekey", "change-passphrase")] == [1, 1, 1]
 
 
 async def test_a_key_that_acts_too_often_is_counted_as_refused(bench: LocalHsm, hsm: HsmService) -> None:

@@ -114,6 +114,8 @@ async def test_a_key_altered_in_the_store_does_not_open(bench: LocalHsm, change:
     hsm = await bench.start()
     with pytest.raises(AlteredKeyError, match="key k version 1"):
         await hsm.open_session(forged.owner, ("k",), message_id="m3")
+    entry = (await hsm.audit(0, 100))[-1]
+    assert (entry.operation, entry.key, entry.outcome) == ("open-session", "k", "refused: altered-key")
 
 
 async def test_an_altered_key_encryption_key_is_not_taken_for_a_wrong_passphrase(bench: LocalHsm) -> None:
