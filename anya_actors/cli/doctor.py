@@ -1,4 +1,4 @@
-"""``anya doctor``: can this machine run a platform? Changes nothing."""
+"""``anya doctor``: can this machine run a platform, and keep its keys to itself? Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from rich.console import Console
 from rich.text import Text
 
 from anya_actors.adapters.files.secret_file import read_secret_file
+from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
 from anya_actors.cli.instance import read_record
 from anya_actors.cli.output import print_json
 from anya_actors.config import Settings
 from anya_actors.domain.machine import AnyaError
+from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.serve.port import reserve_port
 
 _MIB: Final = 1024 * 1024
 _NEEDED_MEMORY: Final = 1_536 * _MIB
 _NEEDED_DISK: Final = 1_024 * _MIB
 _NEEDED_FILES: Final = 4_096
+_LOCKED_MEMORY: Final = 256 * 1024
 
 
 class Finding(NamedTuple):
@@ -57,6 +60,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     memory = psutil.virtual_memory().available
     yield Finding("memory", memory >= _NEEDED_MEMORY, f"{memory // _MIB} MiB free, 1536 needed")
     yield _open_files()
+    yield _locked_memory(LinuxProcessGuard())
     for check, path in (("data directory", settings.data_dir), ("temporary files", Path("/tmp"))):  # noqa: S108
         yield _disk(check, path)
     yield _passphrase(settings)
@@ -74,6 +78,15 @@ def _open_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = hard == resource.RLIM_INFINITY or hard >= _NEEDED_FILES
     return Finding("open files", enough, f"limit {soft}, can be raised to {hard}; {_NEEDED_FILES} needed")
+
+
+def _locked_memory(guard: ProcessGuard) -> Finding:
+    soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    limit = "no limit" if soft == resource.RLIM_INFINITY else f"limit {soft // 1024} KiB"
+    if guard.lock(bytearray(_LOCKED_MEMORY)):
+        return Finding("locked memory", True, f"{limit}; keys stay out of swap")
+    found = f"{limit}; a platform runs, but its keys may be swapped to disk: raise ulimit -l"
+    return Finding("locked memory", False, found)
 
 
 def _disk(check: str, path: Path) -> Finding:

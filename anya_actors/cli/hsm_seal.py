@@ -12,7 +12,7 @@ from anya_actors.cli.remote import Remote
 
 
 def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
-    """Whether the HSM is sealed, and how far a rekeying is."""
+    """Whether the HSM is sealed, how far a rekeying is, and whether its memory is kept out of swap."""
     Remote(data_dir, config, json).show(f"{BASE}/seal-status")
 
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 class RecordingGuard:
     """A `ProcessGuard` for tests, whose process is not the HSM's; it remembers what was asked."""
 
+    refuses = False
+    """Whether the system refuses to lock memory."""
+
     def __init__(self) -> None:
         self.hardened = 0
         self.locked = 0
@@ -15,5 +18,5 @@ class RecordingGuard:
         return ()
 
     def lock(self, buffer: bytearray) -> bool:
-        self.locked += 1
-        return True
+        self.locked += not self.refuses
+        return not self.refuses

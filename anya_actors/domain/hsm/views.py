@@ -172,6 +172,7 @@ class SealView(msgspec.Struct, frozen=True):
     """Whether the HSM is sealed, and why; how dear its passphrase is to try.
 
     Keys are wrapped by key-encryption key ``kek_version``; ``older_keks`` are left while a rekeying goes on.
+    ``hardening_refused``: what the system refuses the HSM's process, as that its memory is locked.
     """
 
     sealed: bool
@@ -181,3 +182,4 @@ class SealView(msgspec.Struct, frozen=True):
     argon2_memory_kib: int
     argon2_passes: int
     argon2_lanes: int
+    hardening_refused: tuple[str, ...]

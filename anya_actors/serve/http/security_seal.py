@@ -29,7 +29,7 @@ Admin = Annotated[Caller, Depends(Requires("admin"))]
 
 @router.get("/seal-status", responses=shows(SealView, "The seal."))
 async def seal_status(caller: Reader) -> Response:
-    """Whether the HSM is sealed and why, and how far a rekeying is."""
+    """Whether the HSM is sealed and why, how far a rekeying is, and what hardening the system refuses."""
     return caller.answer(await caller.read(HSM, "seal_status"))
 
 

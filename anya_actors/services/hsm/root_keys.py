@@ -20,9 +20,9 @@ from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import AnyaError
 from anya_actors.ports.key_algorithms import KeyAlgorithms
 from anya_actors.ports.passphrase import PassphraseSource, PassphraseSourceError
-from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import Cipher, PassphraseKdf, UnopenableError
+from anya_actors.services.hardening import Hardening
 from anya_actors.services.hsm.vault import Vault
 
 _log = structlog.get_logger(__name__)
@@ -40,12 +40,12 @@ class RootKeys:
     kdf: PassphraseKdf
     cipher: Cipher
     algorithms: KeyAlgorithms
-    guard: ProcessGuard
+    hardening: Hardening
     randomness: Randomness
 
     async def initialise(self) -> tuple[Seal, WrappedKek, Vault]:
         """Draw a master key and a first key-encryption key; return them sealed, and open."""
-        with self._drawn() as master, self._locked(await self.source.read()) as passphrase:
+        with self._drawn() as master, self.hardening.locked(await self.source.read()) as passphrase:
             seal = await self._seal(passphrase, self.wanted, master)
             kek = self._drawn()
             wrapped = self._wrap(master, 1, kek)
@@ -68,7 +68,7 @@ class RootKeys:
     async def reseal(self, root: Root) -> Seal:
         """The master key sealed by the next passphrase; raises what `open` raises."""
         passphrase, master = await self._master(root)
-        with passphrase, master, self._locked(await self.source.read_next()) as following:
+        with passphrase, master, self.hardening.locked(await self.source.read_next()) as following:
             return await self._seal(following, self._parameters(root), master)
 
     async def rekey(self, root: Root, new_master: bool) -> tuple[Seal, tuple[WrappedKek, ...], Secret]:
@@ -106,13 +106,13 @@ class RootKeys:
 
     async def _opened_by(self, passphrase: Secret, root: Root) -> tuple[Secret, Secret]:
         with ExitStack() as opened:
-            opened.enter_context(self._locked(passphrase))
+            opened.enter_context(self.hardening.locked(passphrase))
             seal = root.seal
             if seal is None:
                 raise WrongPassphraseError
-            with self._locked(await self.kdf.derive(passphrase, seal.salt, seal.parameters)) as key:
+            with self.hardening.locked(await self.kdf.derive(passphrase, seal.salt, seal.parameters)) as key:
                 try:
-                    master = self._locked(self.cipher.open(key, seal.sealed, seal_context()))
+                    master = self.hardening.locked(self.cipher.open(key, seal.sealed, seal_context()))
                 except UnopenableError:
                     raise WrongPassphraseError from None
             opened.pop_all()
@@ -120,7 +120,7 @@ class RootKeys:
 
     async def _seal(self, passphrase: Secret, parameters: KdfParameters, master: Secret) -> Seal:
         salt = self.randomness.token_bytes(16)
-        with self._locked(await self.kdf.derive(passphrase, salt, parameters)) as key:
+        with self.hardening.locked(await self.kdf.derive(passphrase, salt, parameters)) as key:
             return Seal(parameters, salt, self.cipher.seal(key, master.buffer, seal_context()))
 
     def _parameters(self, root: Root) -> KdfParameters:
@@ -138,17 +138,14 @@ class RootKeys:
 
     def _unwrap(self, master: Secret, wrapped: WrappedKek) -> Secret:
         try:
-            return self._locked(self.cipher.open(master, wrapped.wrapped, kek_context(wrapped.version)))
+            kek = self.cipher.open(master, wrapped.wrapped, kek_context(wrapped.version))
         except UnopenableError:
             raise AlteredKeyError("key-encryption", wrapped.version) from None
+        return self.hardening.locked(kek)
 
     def _rewrap(self, master: Secret, new_master: Secret, wrapped: WrappedKek) -> WrappedKek:
         with self._unwrap(master, wrapped) as kek:
             return self._wrap(new_master, wrapped.version, kek)
 
     def _drawn(self) -> Secret:
-        return self._locked(Secret.taken(self.randomness.token_bytes(32)))
-
-    def _locked(self, secret: Secret) -> Secret:
-        self.guard.lock(secret.buffer)
-        return secret
+        return self.hardening.locked(Secret.taken(self.randomness.token_bytes(32)))

@@ -234,6 +234,7 @@ class Sealing:
             argon2_memory_kib=cost.memory_kib,
             argon2_passes=cost.iterations,
             argon2_lanes=cost.lanes,
+            hardening_refused=self._root_keys.hardening.refused,
         )
 
     async def close(self) -> None:

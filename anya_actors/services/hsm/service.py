@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import structlog
-
 from anya_actors.domain.hsm.audit import OperationRecord, view_of
 from anya_actors.domain.hsm.errors import SelfTestError
 from anya_actors.domain.hsm.issuer import Grant, TokenIssued, check_ttl
@@ -35,6 +33,7 @@ from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import Cipher, PassphraseKdf, SealedBoxes
 from anya_actors.ports.state_store import StateStore
+from anya_actors.services.hardening import Hardening
 from anya_actors.services.hsm.access import Access
 from anya_actors.services.hsm.access_calls import AccessCalls
 from anya_actors.services.hsm.audit import AuditTrail
@@ -56,8 +55,6 @@ from anya_actors.services.hsm.settings import HsmSettings
 from anya_actors.services.tokens import TokenClaims, check_scopes, public_jwk, sign_token
 
 MAX_PAGE: Final = 1000
-
-_log = structlog.get_logger(__name__)
 
 
 class HsmService(KeyCalls, AccessCalls, BackupCalls):
@@ -92,7 +89,7 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         self._kdf = kdf
         self._cipher = cipher
         self._algorithms = algorithms
-        self._guard = guard
+        self._hardening = Hardening(guard)
         self._line = line
         self._line_address = ""
         self._endings = ProcessEndings(actors, clock)
@@ -115,7 +112,9 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         self._sealing = Sealing(
             records=self._records,
             checkpoints=self._checkpoints,
-            root_keys=RootKeys(passphrase, self._settings.kdf, kdf, cipher, algorithms, guard, randomness),
+            root_keys=RootKeys(
+                passphrase, self._settings.kdf, kdf, cipher, algorithms, self._hardening, randomness
+            ),
             boxes=boxes,
             algorithms=algorithms,
             endings=self._endings,
@@ -129,8 +128,7 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
 
     async def resume(self) -> None:
         """Come to life: harden, test, unseal, open the audit trail, finish what was owed."""
-        for refused in self._guard.harden():
-            _log.warning("hardening was refused", what=refused)
+        self._hardening.harden()
         await run_self_tests(self._algorithms, self._cipher, self._kdf)
         await self._sealing.resume()
         if self._line is not None:

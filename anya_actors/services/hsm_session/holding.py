@@ -15,8 +15,8 @@ from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import KeyAlgorithms, PrivateKey
-from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.sealing import Recipient, SealedBoxes
+from anya_actors.services.hardening import Hardening
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class SessionKeys:
         actors: Actors,
         algorithms: KeyAlgorithms,
         boxes: SealedBoxes,
-        guard: ProcessGuard,
+        hardening: Hardening,
         clock: Clock,
     ) -> None:
         self._session_id = session_id
         self._actors = actors
         self._algorithms = algorithms
-        self._guard = guard
+        self._hardening = hardening
         self._clock = clock
         self._recipient: Recipient | None = boxes.recipient()
         self._held: dict[str, dict[int, HeldKey]] = {}  # each one's versions, oldest first
@@ -155,8 +155,7 @@ class SessionKeys:
             raise SessionClosedError(self._session_id, str(self._over))
         arguments = (self._session_id, recipient.public_key, *((names,) if names else ()))
         box = await self._actors.call(HSM, "release_keys", *arguments)
-        with recipient.open(box) as packed:
-            self._guard.lock(packed.buffer)
+        with self._hardening.locked(recipient.open(box)) as packed:
             parcel = unpack_parcel(packed)
         try:
             self._load(parcel)

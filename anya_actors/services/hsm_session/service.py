@@ -7,7 +7,6 @@ import contextlib
 from typing import Final
 
 import msgspec
-import structlog
 
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import SessionClosedError
@@ -38,6 +37,7 @@ from anya_actors.ports.key_algorithms import Bip32Tree, KeyAlgorithms, KeyTree
 from anya_actors.ports.process_guard import ProcessGuard
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
+from anya_actors.services.hardening import Hardening
 from anya_actors.services.hsm_session.allotments import Allotments
 from anya_actors.services.hsm_session.batches import Batches, Turn, check_count
 from anya_actors.services.hsm_session.holding import HeldKey, SessionKeys
@@ -56,8 +56,6 @@ from anya_actors.services.hsm_session.recording import (
 )
 
 CLOSING_TIMEOUT_S: Final = 2.0
-
-_log = structlog.get_logger(__name__)
 
 
 class HsmSessionService:
@@ -84,13 +82,18 @@ class HsmSessionService:
         self._actors = actors
         self._clock = clock
         self._algorithms = algorithms
-        self._guard = guard
+        self._hardening = Hardening(guard)
         self._randomness = randomness
         self._allotments = Allotments(session_id, actors, randomness)
         self._nonces = OpenNonces()
         self._nonces_drawn = 0
         self._keys = SessionKeys(
-            session_id, actors=actors, algorithms=algorithms, boxes=boxes, guard=guard, clock=clock
+            session_id,
+            actors=actors,
+            algorithms=algorithms,
+            boxes=boxes,
+            hardening=self._hardening,
+            clock=clock,
         )
         self._records = SessionRecords(
             session_id, self._keys, self._end, actors=actors, clock=clock, randomness=randomness
@@ -104,8 +107,7 @@ class HsmSessionService:
 
     async def resume(self) -> None:
         """Ask the HSM for the keys, sealed to a key pair that only this process has."""
-        for refused in self._guard.harden():
-            _log.warning("hardening was refused", what=refused)
+        self._hardening.harden()
         try:
             await self._keys.begin()
         except SessionClosedError as error:

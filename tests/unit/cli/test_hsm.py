@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner, Result
 
+from anya_actors.adapters.memory.process_guard import RecordingGuard
 from anya_actors.cli import api_client
 from anya_actors.cli.api_client import ApiClient
 from anya_actors.cli.faults import RefusedError
@@ -23,6 +24,7 @@ from anya_actors.domain.keys.algorithms import MAC_ALGORITHMS
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.serve.app import build_app
 from anya_actors.serve.settings import DoorSettings
+from anya_actors.services.hardening import NOT_LOCKED
 from anya_actors.testing.local_hsm import LocalHsm
 
 Invoke = Callable[..., Result]
@@ -87,6 +89,18 @@ def refusal(answer: Result) -> str:
     """The code of the problem that the platform answered with."""
     assert isinstance(answer.exception, RefusedError), answer.output
     return answer.exception.problem
+
+
+@pytest.fixture
+def unlockable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses to lock memory."""
+    monkeypatch.setattr(RecordingGuard, "refuses", True)
+
+
+@pytest.mark.usefixtures("unlockable", "invoke")  # in this order
+def test_the_status_tells_that_memory_could_not_be_locked(invoke: Invoke) -> None:
+    found = record(invoke("status"))
+    assert (found["sealed"], found["hardening_refused"]) == (False, [NOT_LOCKED])
 
 
 def test_a_key_is_made_for_what_its_type_is_for(invoke: Invoke) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from anya_actors import __version__
+from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
+from anya_actors.cli.doctor import findings
 from anya_actors.cli.main import main
+from anya_actors.config import load_settings
 
 
 def anya(
@@ -93,3 +96,13 @@ def test_a_doctor_prints_one_line_per_check_for_programs(
     lines = [json.loads(line) for line in out.splitlines()]
     assert {line["check"] for line in lines} >= {"python", "memory", "data directory", "port", "passphrase"}
     assert not Path(data_dir).exists(), "a doctor changes nothing"
+
+
+def test_a_doctor_tries_whether_memory_can_be_locked(monkeypatch: pytest.MonkeyPatch, data_dir: str) -> None:
+    monkeypatch.setenv("ANYA_DATA_DIR", data_dir)
+    monkeypatch.setenv("ANYA_API_PORT", "0")
+    for allowed in (True, False):
+        monkeypatch.setattr(LinuxProcessGuard, "lock", lambda _, __, allowed=allowed: allowed)
+        (finding,) = [each for each in findings(load_settings()) if each.check == "locked memory"]
+        assert finding.well is allowed
+        assert ("may be swapped" in finding.found) is not allowed

@@ -42,6 +42,14 @@ async def test_a_door_that_starts_while_the_hsm_is_sealed_knows_its_tokens(door:
         assert (await admin.post(f"{BASE}/unseal")).status_code == 200
 
 
+async def test_a_reader_is_told_that_memory_could_not_be_locked(door: Door) -> None:
+    async with await door.client("security:read") as alice:
+        assert (await alice.get(f"{BASE}/seal-status")).json()["hardening_refused"] == []
+        door.hsm.guard.refuses = True
+        await door.service.rekey("root", message_id="r")
+        assert "swapped" in (await alice.get(f"{BASE}/seal-status")).json()["hardening_refused"][0]
+
+
 @pytest.mark.parametrize("call", ["seal", "unseal", "rekey", "change-passphrase"])
 async def test_only_an_admin_touches_the_seal(door: Door, call: str) -> None:
     async with await door.client("security") as alice:

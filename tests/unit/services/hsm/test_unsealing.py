@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import structlog
 
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.memory.state_store import MemoryStateStores
@@ -15,6 +16,7 @@ from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.key_algorithms import SigningKey
 from anya_actors.ports.state_store import Commit
+from anya_actors.services.hardening import NOT_LOCKED
 from anya_actors.services.hsm import HsmService, HsmSettings
 from anya_actors.testing.local_hsm import LocalHsm
 
@@ -191,3 +193,21 @@ async def test_the_process_is_hardened_and_the_key_encryption_key_locked(bench: 
     await bench.start()
     assert bench.guard.hardened == 1
     assert bench.guard.locked >= 1
+
+
+async def test_memory_that_cannot_be_locked_is_told_of_once_and_stops_nothing(bench: LocalHsm) -> None:
+    bench.guard.refuses = True
+    with structlog.testing.capture_logs() as told:
+        hsm = await bench.start()
+        await hsm.create_key("k", "ed25519", "alice", message_id="m1")
+        session = await hsm.open_session("alice", ("k",), message_id="m2")
+        await bench.actors.call(session.actor, "sign", "k", b"x", "ed25519")
+        await hsm.rekey("root", message_id="r")
+    assert (await hsm.seal_status()).hardening_refused == (NOT_LOCKED,)
+    refusals = [line for line in told if line["event"] == "hardening was refused"]
+    assert [line["what"] for line in refusals] == [NOT_LOCKED] * 2  # of the HSM, and of the session
+    assert {*refusals[0]} == {"event", "log_level", "what"}
+
+
+async def test_nothing_is_told_where_nothing_was_refused(hsm: HsmService) -> None:
+    assert (await hsm.seal_status()).hardening_refused == ()
