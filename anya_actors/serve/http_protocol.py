@@ -24,9 +24,8 @@ HEAD_TIMEOUT_S: Final = 20.0
 BODY_TIMEOUT_S: Final = 60.0
 # A peer that takes none of its answer for so long.
 WRITE_TIMEOUT_S: Final = 30.0
-# How long, and how much of, a refused request is let pass.
-LINGER_S: Final = 2.0
-MAX_LINGER_BYTES: Final = 1024 * 1024
+# How long the rest of a refused request is let pass.
+LINGER_S: Final = 5.0
 # Requests sent behind one that is being answered (RFC 9112, section 9.3.2).
 MAX_PIPELINED: Final = 64
 
@@ -59,7 +58,6 @@ class _Peer:
     flow: FlowControl
     _write_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
-    _lingered_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         # Of uvicorn's protocol, which stands behind.
@@ -82,10 +80,6 @@ class _Peer:
     def data_received(self, data: bytes) -> None:
         if self._linger_timer is None:
             super().data_received(data)  # type: ignore[misc]
-            return
-        self._lingered_bytes += len(data)
-        if self._lingered_bytes > MAX_LINGER_BYTES:
-            self.transport.abort()
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
         self.transport = self.transport.behind  # from here on another protocol's

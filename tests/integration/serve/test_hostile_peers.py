@@ -20,14 +20,11 @@ async def test_a_head_without_end_is_refused(open_door: Any) -> None:
     reader, writer = await asyncio.open_connection(door.host, door.port)
     writer.write(b"GET /healthz HTTP/1.1\r\n")
     answer = asyncio.ensure_future(reader.read())
-    for _ in range(500):
+    while not answer.done():
         # Each byte of it would stay in the door's memory, ten times over.
         writer.write(b"x: 1\r\n" * 1000)
         await asyncio.wait([answer], timeout=0.01)
-        if answer.done():
-            break
-    assert answer.done()
-    answer.exception()  # reset or end: what was still on its way decides
+    assert (await answer).startswith(b"HTTP/1.1 431 ")
     writer.close()
 
 
@@ -35,7 +32,6 @@ async def test_one_header_without_end_is_refused(open_door: Any) -> None:
     door = open_door()
     reader, writer = await asyncio.open_connection(door.host, door.port)
     begun = b"GET /healthz HTTP/1.1\r\nx: "
-    # No byte more than it takes: what is still on its way would reset the connection before the answer.
     writer.write(begun + b"a" * (http_protocol.MAX_HEAD_BYTES + 1 - len(begun)))
     answer = await asyncio.wait_for(reader.read(), SLOW_S)
     assert answer.startswith(b"HTTP/1.1 431 ")
@@ -133,16 +129,14 @@ async def test_a_refused_body_does_not_take_its_refusal_back(open_door: Any) -> 
     writer.close()
 
 
-@pytest.mark.parametrize(("linger_s", "linger_bytes"), [(0.05, 1 << 40), (SLOW_S, len(PIECE))])
 async def test_a_refused_body_that_never_ends_is_cut_off(
-    open_door: Any, monkeypatch: pytest.MonkeyPatch, linger_s: float, linger_bytes: int
+    open_door: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "LINGER_S", linger_s)
-    monkeypatch.setattr(http_protocol, "MAX_LINGER_BYTES", linger_bytes)
+    monkeypatch.setattr(http_protocol, "LINGER_S", 0.05)
     door = open_door(max_body_bytes=1000)
     _, writer = await asyncio.open_connection(door.host, door.port)
     writer.write(oversized(door))
-    async with asyncio.timeout(SLOW_S / 2):
+    async with asyncio.timeout(SLOW_S):
         while not writer.transport.is_closing():
             writer.write(PIECE)
             with contextlib.suppress(ConnectionError):

@@ -14,7 +14,7 @@ from anya_actors.serve import http_protocol
 from anya_actors.serve.server import uvicorn_config
 from anya_actors.serve.settings import Listen
 
-SLOW_S = 10.0
+SLOW_S = 60.0
 BODY = b'{"input":"YQ=="}'
 HASH = b"POST /v1/transit/hash/sha2-256 HTTP/1.1\r\nHost: x\r\n"
 LEADER = b"GET /v1/sys/leader HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -64,12 +64,9 @@ async def test_a_head_that_trickles_gets_no_more_time(transit: Any, monkeypatch:
     reader, writer = await dial(transit())
     writer.write(HASH)
     ended = asyncio.ensure_future(end_of(reader))
-    for _ in range(1000):
+    while not ended.done():
         writer.write(b"x: 1\r\n")
         await asyncio.wait([ended], timeout=0.01)
-        if ended.done():
-            break
-    assert ended.done()
     assert await ended == b""
     writer.close()
 
@@ -78,7 +75,7 @@ async def test_a_head_that_trickles_gets_no_more_time(transit: Any, monkeypatch:
 async def test_a_head_that_is_too_large_is_refused(transit: Any, header: bytes) -> None:
     reader, writer = await dial(transit())
     writer.write(HASH + header)
-    assert (await end_of(reader))[:12] in (b"", b"HTTP/1.1 400")  # a reset may overtake the answer
+    assert (await end_of(reader)).startswith(b"HTTP/1.1 400 ")
     writer.close()
 
 
@@ -99,11 +96,9 @@ async def test_a_body_that_nobody_reads_does_not_hold_the_connection(
     reader, writer = await dial(transit())
     writer.write(HASH + b"Content-Length: 1000000\r\n\r\n")
     ended = asyncio.ensure_future(end_of(reader))
-    for _ in range(1000):
+    while not ended.done():
         writer.write(b" ")
         await asyncio.wait([ended], timeout=0.01)
-        if ended.done():
-            break
     assert (await ended).startswith(b"HTTP/1.1 403 ")
     writer.close()
 

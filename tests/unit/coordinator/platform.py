@@ -121,5 +121,5 @@ async def quiet() -> None:
 
 async def soon(work: Awaitable[Any]) -> Any:
     """What must come about without anything else happening."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60.0):
         return await work
