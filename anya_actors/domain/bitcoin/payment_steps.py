@@ -131,8 +131,10 @@ def _without_the_dead(payment: Payment, versions: Sequence[Version], alive: Vers
 
 def _broadcast_replaced(payment: Payment, event: PaymentReplaced) -> Step[Payment]:
     version = event.replacement
-    if not payment.version.outpoints <= version.outpoints:
-        raise InvalidInputError("replacement", "it does not spend every coin of what it replaces")
+    # A coin that a reorganisation took cannot be spent again, so not all of them need be shared: one
+    # with each version lets the chain hold at most one of them.
+    if any(one.outpoints.isdisjoint(version.outpoints) for one in (payment.version, *payment.others)):
+        raise InvalidInputError("replacement", "it spends no coin of what it replaces")
     replaced = replace(
         _by(payment, version), phase=Phase.REQUESTED, reason="", broadcast_owed=False, refused_height=-1
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from anya_actors.domain.bitcoin.coin_selection import Candidate, Selection, Target, select_coins
+from anya_actors.domain.bitcoin.lost_coins import OutpointKey, lost_inputs
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment import RESERVING, Payment, PaymentInput, Phase, Version, recipients_of
 from anya_actors.domain.bitcoin.payment_order import check_feerate, verify_fee
@@ -90,14 +92,21 @@ def plan_replacement(
 ) -> ReplacementPlan:
     """Plan a version with a higher fee; without a feerate, with the least that nodes take.
 
+    It spends every coin of the payment that is still there (see ``lost_coins``).
+
     Raises `NotReplaceableError`, `ReplacementFeeError`, `InsufficientFundsError`,
     `FeeCapMissingError`, `AbsurdFeeError`, `InvalidInputError`.
     """
-    _verify_replaceable(wallet, payment)
+    lost = lost_inputs(wallet, payment)
+    _verify_replaceable(wallet, payment, lost)
+    if lost and not cancel and has_silent(payment.recipients):
+        raise NotReplaceableError(payment.payment_id, "a coin of its silent payment is gone: cancel it")
+    cancel = cancel or payment.cancels  # what is being taken back pays no one again
+    kept = [one for one in payment.inputs if one.outpoint not in lost]
     explicit = feerate_sat_per_vb is not None
     feerate = check_feerate(feerate_sat_per_vb or payment.feerate_sat_per_vb + INCREMENTAL_FEERATE_SAT_PER_VB)
     while True:
-        plan = _planned(wallet, payment, feerate, cancel=cancel)
+        plan = _planned(wallet, payment, feerate, kept, cancel=cancel)
         vsize = estimated_vsize_of(wallet, plan)
         least_sat = payment.fee_sat + vsize * INCREMENTAL_FEERATE_SAT_PER_VB
         fee_sat = plan.selection.fee_sat
@@ -119,18 +128,22 @@ def estimated_vsize_of(wallet: Wallet, plan: ReplacementPlan) -> int:
     )
 
 
-def _verify_replaceable(wallet: Wallet, payment: Payment) -> None:
+def _verify_replaceable(wallet: Wallet, payment: Payment, lost: Collection[OutpointKey]) -> None:
     if payment.phase is not Phase.BROADCAST:
         raise NotReplaceableError(payment.payment_id, f"it is {payment.phase.value}")
-    if payment.cancels:
+    if len(lost) == len(payment.inputs):
+        raise NotReplaceableError(payment.payment_id, "none of the coins that it spends is there any more")
+    if payment.cancels and not lost:
         raise NotReplaceableError(payment.payment_id, "it is being taken back already")
     for other in wallet.payments:
         if other.phase in RESERVING and any(txid in payment.txids for txid, _ in other.outpoints):
             raise NotReplaceableError(payment.payment_id, f"payment {other.payment_id} spends its change")
 
 
-def _planned(wallet: Wallet, payment: Payment, feerate: int, *, cancel: bool) -> ReplacementPlan:
-    old = [Candidate(one.amount_sat, weight_of_input(wallet, one)) for one in payment.inputs]
+def _planned(
+    wallet: Wallet, payment: Payment, feerate: int, kept: Sequence[PaymentInput], *, cancel: bool
+) -> ReplacementPlan:
+    old = [Candidate(one.amount_sat, weight_of_input(wallet, one)) for one in kept]
     # BIP125, rule 2: a replacement brings no unconfirmed coins that the original did not spend.
     # Other coins would give a silent payment another output, which the receiver could not find.
     coins = [] if cancel or has_silent(payment.recipients) else wallet.spendable()
@@ -148,7 +161,7 @@ def _planned(wallet: Wallet, payment: Payment, feerate: int, *, cancel: bool) ->
     )
     selection = select_coins(wallet.name, candidates, target)
     added = [coins[at - len(old)] for at in selection.chosen if at >= len(old)]
-    inputs = sorted((*payment.inputs, *inputs_of(wallet, added)), key=lambda one: (one.txid[::-1], one.index))
+    inputs = sorted((*kept, *inputs_of(wallet, added)), key=lambda one: (one.txid[::-1], one.index))
     return ReplacementPlan(
         payment, tuple(inputs), selection, feerate, outputs, change_script_of(wallet, payment), cancel
     )

@@ -254,6 +254,7 @@ class BitcoinService:
     ) -> PaymentView:
         """Take a payment in the mempool back, by a replacement that pays the wallet itself.
 
+        A payment that lost a coin in a reorganisation is taken back too: that frees its other coins.
         A miner may still include the payment itself; its view's ``cancels`` says, once it is
         confirmed, which of the two it was. Raises as `bump_payment`.
         """

@@ -350,3 +350,67 @@ async def test_a_child_pays_for_a_payment_by_its_change(world: Any, service: Bit
     assert received(world) == [AMOUNT_SAT]
     with pytest.raises(TransactionNotFoundError):
         await service.accelerate("main", "00" * 32, terms, message_id="none")
+
+
+async def with_a_lost_coin(world: Any, service: BitcoinService, *, more: int = 0) -> Any:
+    """A payment of two block rewards, the newer of which a reorganisation has taken for good."""
+    view = await service.create_wallet("main", message_id="w")
+    world.node.mine(1 + more, world.script(view.address))
+    world.node.mine(100)
+    world.node.mine(1, world.script(view.address))
+    world.node.mine(100)
+    await service.follow()
+    inputs = [one.outpoint for one in await service.wallet_book.coins("main")]
+    kept = sorted(inputs, key=lambda one: one != inputs[-1])[: 2 if more else None]
+    terms = SendTerms(2, inputs=tuple(kept), only_inputs=True)
+    promised = await service.pay("main", [(world.payee, 9_000_000_000)], terms, message_id="pay")
+    await service.settled("main")
+    world.node.reorganise(101, 103)
+    await service.follow()
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    await service.settled("main")
+    view = await service.payment(promised.payment_id)
+    assert (view.phase, view.reason) == ("broadcast", "bad-txns-inputs-missingorspent")
+    return promised
+
+
+async def test_a_payment_that_lost_a_coin_is_taken_back_and_frees_the_others(
+    world: Any, service: BitcoinService
+) -> None:
+    """Its other coins were reserved for ever."""
+    promised = await with_a_lost_coin(world, service)
+    assert (await service.balance("main")).spendable_sat == 0
+    cancelled = await service.cancel_payment(promised.payment_id, message_id="cancel")
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    assert (await service.payment(promised.payment_id)).cancels
+    assert (await service.balance("main")).spendable_sat == 5_000_000_000 - cancelled.fee_sat
+    assert received(world) == []
+
+
+async def test_a_payment_that_lost_a_coin_is_made_with_another(world: Any, service: BitcoinService) -> None:
+    promised = await with_a_lost_coin(world, service, more=1)
+    bumped = await service.bump_payment(promised.payment_id, message_id="bump")
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    view = await service.payment(promised.payment_id)
+    assert (view.phase, view.txid) == ("confirmed", bumped.txid)
+    assert received(world) == [9_000_000_000]
+
+
+async def test_a_payment_that_lost_every_coin_is_not_replaced(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50)
+    promised = await service.send("main", world.payee, AMOUNT_SAT, 2, message_id="pay")
+    await service.settled("main")
+    child = await service.accelerate("main", promised.txid, SendTerms(20), message_id="child")
+    await service.settled("main")
+    world.node.reorganise(101, 103)
+    await service.follow()
+    await service.settled("main")
+    for payment in (promised, child):
+        with pytest.raises(NotReplaceableError, match="none of the coins"):
+            await service.cancel_payment(payment.payment_id, message_id=f"cancel {payment.payment_id}")
