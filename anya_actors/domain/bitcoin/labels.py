@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.transaction import parse_outpoint
@@ -31,8 +32,9 @@ def check_label(label: Label) -> Label:
     if not label.ref or max(len(label.ref), len(label.label), len(label.origin)) > _MAX_TEXT:
         raise InvalidInputError("label", f"reference and text have at most {_MAX_TEXT} characters")
     if label.kind == "output":
-        parse_outpoint(label.ref)
-    elif label.spendable is not None:
+        # One spelling for each output, or a coin could be frozen by one and thawed by another.
+        return replace(label, ref=str(parse_outpoint(label.ref)))
+    if label.spendable is not None:
         raise InvalidInputError("spendable", "only outputs are spendable or not (BIP329)")
     return label
 

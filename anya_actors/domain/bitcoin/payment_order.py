@@ -75,12 +75,14 @@ class PaymentOrder(msgspec.Struct, frozen=True):
 def recipients_from(
     asked: Sequence[tuple[str, int]], network: Network, *, send_all: bool = False
 ) -> tuple[Recipient, ...]:
-    """Addresses and amounts, checked. With ``send_all`` amounts are 0 and are filled in later.
+    """Addresses and amounts, checked. With ``send_all`` amounts must be 0 and are filled in later.
 
     Raises `AddressError`, `WrongNetworkError`, `AmountError`, `InvalidInputError`.
     """
     if not 1 <= len(asked) <= MAX_RECIPIENTS:
         raise InvalidInputError("recipients", f"there are 1 to {MAX_RECIPIENTS} of them")
+    if send_all and any(amount_sat != 0 for _, amount_sat in asked):
+        raise InvalidInputError("amount_sat", "it is 0 where everything is sent")
     recipients = tuple(
         Recipient(address, 0 if send_all else check_amount_sat(amount_sat), _script_of(address, network))
         for address, amount_sat in asked

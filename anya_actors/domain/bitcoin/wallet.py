@@ -20,6 +20,7 @@ from anya_actors.domain.bitcoin.chain_follower import ChainCursor
 from anya_actors.domain.bitcoin.coin import COINBASE_MATURITY
 from anya_actors.domain.bitcoin.events import BitcoinPaymentRequested, BitcoinWalletCreated
 from anya_actors.domain.bitcoin.hashes import Txid
+from anya_actors.domain.bitcoin.labels import MAX_LABELS
 from anya_actors.domain.bitcoin.orders import Label
 from anya_actors.domain.bitcoin.payment import (
     RESERVING,
@@ -295,9 +296,20 @@ def add_address(wallet: Wallet, event: AddressAdded) -> Step[Wallet]:
 
 
 def set_labels(wallet: Wallet, event: LabelsSet) -> Step[Wallet]:
-    """Keep these labels instead of those of the same references."""
-    changed = {(one.kind, one.ref): one for one in (*wallet.labels, *event.labels)}
+    """Keep these labels instead of those of the same references; raises `InvalidInputError`.
+
+    One that does not say whether its output is to be spent leaves that as it was: naming a frozen
+    coin does not thaw it.
+    """
+    changed = {(one.kind, one.ref): one for one in wallet.labels}
+    for one in event.labels:
+        before = changed.get((one.kind, one.ref))
+        if before is not None and one.spendable is None:
+            one = replace(one, spendable=before.spendable)
+        changed[one.kind, one.ref] = one
     kept = tuple(one for one in changed.values() if one.label or one.spendable is False)
+    if len(kept) > MAX_LABELS:
+        raise InvalidInputError("labels", f"a wallet keeps at most {MAX_LABELS}")
     return Step(replace(wallet, labels=kept))
 
 

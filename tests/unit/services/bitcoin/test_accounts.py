@@ -12,6 +12,7 @@ from anya_actors.domain.bitcoin.chain_follower import RETAINED_BLOCKS
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.descriptors import DescriptorError
 from anya_actors.domain.bitcoin.events import BitcoinTransactionConfirmed, BitcoinTransactionSeen
+from anya_actors.domain.bitcoin.labels import MAX_LABELS
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.orders import GAP_LIMIT, Label
 from anya_actors.domain.bitcoin.wallet import CoinNotSpendableError, WalletCreated, WalletKey
@@ -262,6 +263,32 @@ async def test_a_frozen_coin_is_not_spent_until_it_is_thawed(world: Any, service
         "main", [Label("output", coin.outpoint, "keep", spendable=True)], message_id="t"
     )
     await service.send("main", world.payee, 1000, 2, message_id="m3")
+
+
+async def test_naming_a_frozen_coin_does_not_thaw_it(world: Any, service: BitcoinService) -> None:
+    await world.funded(service, 50)
+    (coin,) = (one for one in await service.wallet_book.coins("main") if one.mature)
+    await service.wallet_book.freeze("main", [coin.outpoint], True, message_id="f")
+    upper = coin.outpoint.upper()
+    await service.wallet_book.set_labels("main", [Label("output", upper, "rent")], message_id="l")
+    (named,) = (one for one in await service.wallet_book.coins("main") if one.mature)
+    assert (named.frozen, named.label) == (True, "rent")
+    await service.wallet_book.set_labels("main", [Label("output", upper)], message_id="l2")
+    (unnamed,) = (one for one in await service.wallet_book.coins("main") if one.mature)
+    assert (unnamed.frozen, unnamed.label) == (True, "")
+    await service.wallet_book.freeze("main", [upper], False, message_id="t")
+    assert await service.wallet_book.labels("main") == []
+    await service.send("main", world.payee, 1000, 2, message_id="m")
+
+
+async def test_a_wallet_keeps_a_bounded_number_of_labels(service: BitcoinService) -> None:
+    await service.create_wallet("main", message_id="w")
+    many = [Label("tx", f"{number:064x}", "x") for number in range(MAX_LABELS)]
+    await service.wallet_book.set_labels("main", many, message_id="l")
+    with pytest.raises(InvalidInputError, match="at most"):
+        await service.wallet_book.set_labels("main", [Label("tx", "f" * 64, "x")], message_id="l2")
+    await service.wallet_book.set_labels("main", [Label("tx", "0" * 64)], message_id="l3")
+    await service.wallet_book.set_labels("main", [Label("tx", "f" * 64, "x")], message_id="l4")
 
 
 async def test_labels_go_out_and_come_in_as_bip329_has_them(world: Any, service: BitcoinService) -> None:

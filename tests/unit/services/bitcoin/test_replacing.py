@@ -289,6 +289,7 @@ async def test_the_receiver_pays_the_fee_if_asked_for(world: Any, service: Bitco
         ([("payee", 1000)], SendTerms(inputs=("00" * 32 + ":4294967296",)), InvalidInputError),
         ([("payee", 1000)], SendTerms(inputs=("00" * 32 + ":0",)), CoinNotSpendableError),
         ([("payee", 1000)], SendTerms(max_fee_sat=1), AbsurdFeeError),
+        ([("payee", 1000)], SendTerms(send_all=True), InvalidInputError),
     ],
 )
 async def test_terms_that_cannot_be_kept_are_refused(
