@@ -23,6 +23,7 @@ from anya_actors.domain.bitcoin.transaction import WITNESS_SCALE, Outpoint, Tran
 MEMPOOL_EXPIRY_MS: Final = 336 * 3600 * 1000
 BYTES_PER_SIGOP: Final = 20
 """A signature operation counts as at least so many virtual bytes."""
+_MOST_DELTA_SAT: Final = (1 << 63) - 1
 
 # Measured with tracemalloc (benchmarks/bitcoin/bench_mempool.py), rounded up.
 _BYTES_OF_ENTRY, _BYTES_OF_INPUT, _BYTES_OF_OUTPUT = 1_500, 600, 330
@@ -262,8 +263,12 @@ class Mempool:
         return conflicting
 
     def prioritise(self, txid: Txid, delta_sat: int) -> None:
-        """Count a transaction as if it paid this much more, or less; repeated calls add up."""
-        delta_sat += self.deltas_sat.pop(txid, 0)
+        """Count a transaction as if it paid this much more, or less; repeated calls add up.
+
+        As in Core the sum stays within 64 bits: what the journal can hold.
+        """
+        sum_sat = delta_sat + self.deltas_sat.pop(txid, 0)
+        delta_sat = max(-_MOST_DELTA_SAT, min(sum_sat, _MOST_DELTA_SAT))
         if delta_sat:
             self.deltas_sat[txid] = delta_sat
         entry = self.entries.get(txid)

@@ -151,6 +151,20 @@ async def test_priority_decides_who_is_mined_and_who_may_enter(
     assert node.pool.deltas_sat == {}
 
 
+async def test_priorities_beyond_64_bits_stop_no_block(node: BitcoinNodeService, purse: Purse) -> None:
+    """The journal could not hold their sum: the block came, and nobody was told of it."""
+    waiting = purse.spend([purse.coin()], fee_sat=1_000)
+    await node.submit_transaction(waiting)
+    for delta_sat in (1 << 62, 1 << 62, 1 << 62):
+        await node.prioritise(waiting.txid, delta_sat)
+    assert node.pool.deltas_sat == {waiting.txid: (1 << 63) - 1}
+    heard: list[Notice] = []
+    node.subscribe(heard.append)
+    await node.generate(TRUE, 1)
+    assert _reasons(heard) == [RemovalReason.BLOCK]
+    assert node.pool.deltas_sat == {}
+
+
 async def _rivals(node: BitcoinNodeService, height: int, blocks: int) -> None:
     parent = node.chain.tree.active[height]
     for mark in range(blocks):
