@@ -276,6 +276,19 @@ async def test_requests_come_alone_in_batches_by_name_or_unasked(client: Client)
     assert [await client.line() for _ in range(200)] == [ok] * 200
 
 
+async def test_a_large_batch_leaves_others_their_turn(client: Client, node: EmbeddedNode) -> None:
+    async with connected(node) as other:
+        calls = [{"id": at, "method": "blockchain.block.headers", "params": [0, 1]} for at in range(10_000)]
+        batch = asyncio.create_task(client.exchange(calls))
+        await asyncio.sleep(0)
+        answers = 0
+        while not batch.done():
+            await other.call("server.ping")
+            answers += 1
+        assert len(await batch) == len(calls)
+        assert answers > 10
+
+
 async def test_too_long_a_line_ends_the_connection_alone(client: Client, node: EmbeddedNode) -> None:
     client.writer.write(b"x" * (MAX_LINE + 100_000))
     assert (await client.line())["error"]["message"] == "the request is too long"

@@ -178,3 +178,21 @@ def test_every_method_declares_its_parameters_once() -> None:
         assert found.signature.required <= len(found.signature.names)
         assert len(set(found.signature.names)) == len(found.signature.names)
     assert int(RpcCode.METHOD_NOT_FOUND) == -32601
+
+
+async def test_a_large_batch_leaves_others_their_turn() -> None:
+    """A batch of 300,000 calls held up the node for a minute, and it was taken for dead."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(other())
+    calls = [{"id": place, "method": "echo", "params": [place, 1]} for place in range(1600)]
+    reply = await _rpc(ECHO).answer(msgspec.json.encode(calls))
+    waiting.cancel()
+    assert len(msgspec.json.decode(reply.body)) == 1600
+    assert turns >= 100

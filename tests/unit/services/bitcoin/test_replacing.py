@@ -372,8 +372,8 @@ async def with_a_lost_coin(world: Any, service: BitcoinService, *, more: int = 0
     world.node.mine(1)
     await service.follow()
     await service.settled("main")
-    view = await service.payment(promised.payment_id)
-    assert (view.phase, view.reason) == ("broadcast", "bad-txns-inputs-missingorspent")
+    left = await service.payment(promised.payment_id)
+    assert (left.phase, left.reason) == ("broadcast", "bad-txns-inputs-missingorspent")
     return promised
 
 
