@@ -27,6 +27,7 @@ from anya_actors.ports.bitcoin_rpc import BitcoinRpc, TransactionNotFoundError
 from anya_actors.ports.clock import Clock
 from anya_actors.services.bitcoin.follower import Follower
 from anya_actors.services.bitcoin.ledger import SUBSCRIPTIONS_KEY, Ledger
+from anya_actors.services.durable import IdempotencyConflictError
 
 
 class Subscriptions:
@@ -61,8 +62,14 @@ class Subscriptions:
             if isinstance(answered, SubscriptionView):
                 return answered
             watchlist = await self._begun()
+            subscription_id = hashlib.sha256(message_id.encode()).hexdigest()[:24]
+            made = next(
+                (one for one in watchlist.subscriptions if one.subscription_id == subscription_id), None
+            )
+            if made is not None:
+                return _same_subscription(watchlist, made, (about, value_bytes, confirmations), message_id)
             subscription = Subscription(
-                hashlib.sha256(message_id.encode()).hexdigest()[:24],
+                subscription_id,
                 about,
                 value_bytes,
                 confirmations,
@@ -123,6 +130,15 @@ class Subscriptions:
         if home.confirmations < 1 or home.height > cursor.height or ours not in (None, found.block_hash):
             return ()  # the follower will come to the block, or it has left the chain
         return (Sighting(value, height=home.height, block_hash=bytes(found.block_hash)),)
+
+
+def _same_subscription(
+    watchlist: Watchlist, made: Subscription, asked: tuple[Subject, bytes, int], message_id: str
+) -> SubscriptionView:
+    """Made so long ago that the engine has forgotten its answer; two of one id would be told twice."""
+    if (made.subject, made.value, made.confirmations) != asked:
+        raise IdempotencyConflictError(message_id)
+    return view_of(watchlist, made)
 
 
 def _subject(subject: str, value: str, network: Network) -> tuple[Subject, bytes]:

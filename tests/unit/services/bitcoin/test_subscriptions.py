@@ -207,3 +207,15 @@ async def test_a_subscriber_is_told_once_whenever_the_process_dies(
         assert history[:2] == ["Seen", "Confirmed"]
         assert history[2:] == ["Reorged", "Confirmed"] * (len(history[2:]) // 2)
     assert encode_address(script, world.network) == world.payee
+
+
+async def test_a_subscription_is_made_once_though_its_answer_is_long_forgotten(
+    world: Any, service: BitcoinService
+) -> None:
+    await service.follow()
+    made = await service.subscriptions.subscribe("address", world.payee, 2, message_id="s")
+    await service._engine._store.forget_replies(world.clock.now_unix_ms() + 1)
+    assert await service.subscriptions.subscribe("address", world.payee, 2, message_id="s") == made
+    assert await service.subscriptions.subscriptions() == [made]
+    with pytest.raises(IdempotencyConflictError):
+        await service.subscriptions.subscribe("address", world.payee, 3, message_id="s")
