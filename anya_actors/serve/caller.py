@@ -12,6 +12,8 @@ from typing import Any, Final
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from anya_actors.domain.hsm.errors import UnknownKeyError
+from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.clock import Clock
@@ -91,6 +93,11 @@ class Caller:
         """Return if ``owner`` is the caller or the caller is an admin; raise `NotYoursError`."""
         if owner != self.subject and not self.is_admin:
             raise NotYoursError(what)
+
+    def check_key(self, key: KeyView) -> None:
+        """Return if the caller may see the key; raise `UnknownKeyError`, as for one that does not exist."""
+        if key.owner != self.subject and not self.is_admin:
+            raise UnknownKeyError(key.name)
 
     async def read(self, actor: str, method: str, *args: Any) -> Any:
         """The answer of a method that changes nothing."""

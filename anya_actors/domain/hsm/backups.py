@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from anya_actors.domain.hsm.approvals import check_approved, without
 from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import KeyExistsError, UnknownKeyError
 from anya_actors.domain.hsm.records import RecordAudit, SecurityKeyChanged
@@ -36,9 +37,8 @@ def step_backup(slot: KeySlot, event: Event) -> Step[KeySlot]:
     """Apply one event; if it is illegal, raise and change nothing."""
     match event:
         case KeyBackedUp() if slot.phase in (SlotPhase.ENABLED, SlotPhase.DISABLED):
-            # Approvals of an export hold for one.
-            kept = tuple(each for each in slot.approvals if each.operation != "export")
-            return _told(msgspec.structs.replace(slot, approvals=kept), event.audit, "backed up")
+            check_approved(slot, "export", event.audit.at_unix_ms)  # two at once do not share a word
+            return _told(without(slot, "export"), event.audit, "backed up")
         case KeyBackedUp():
             raise UnknownKeyError(slot.name)
         case KeyBroughtBack():

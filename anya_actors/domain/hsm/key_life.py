@@ -6,7 +6,14 @@ from typing import Final
 
 import msgspec
 
-from anya_actors.domain.hsm.approvals import ApprovalsSpent, KeyApproved, approve, spend, without
+from anya_actors.domain.hsm.approvals import (
+    ApprovalsSpent,
+    KeyApproved,
+    approve,
+    check_approved,
+    spend,
+    without,
+)
 from anya_actors.domain.hsm.audit import AuditRecord
 from anya_actors.domain.hsm.errors import (
     KeyExhaustedError,
@@ -154,6 +161,7 @@ def step_life(slot: KeySlot, event: Event) -> Step[KeySlot]:
             deleted = change(slot, phase=SlotPhase.DELETED, destroy_unix_ms=event.destroy_unix_ms)
             return _told(without(deleted, "delete"), event.audit, "deleted")
         case KeyExported() if slot.policy.exportable:
+            check_approved(slot, "export", event.audit.at_unix_ms)  # two at once do not share a word
             return _told(without(slot, "export"), event.audit, "exported")
         case KeyExported():
             raise OperationRefusedError(slot.name, "be exported")

@@ -99,7 +99,7 @@ async def create_key(caller: Writer, body: KeyFacts) -> Response:
 async def key(caller: Reader, name: KeyName) -> Response:
     """One key, public part only."""
     found: KeyView = await caller.read(HSM, "key", name)
-    caller.check_owner(found.owner, f"key {name}")
+    caller.check_key(found)
     return caller.answer(found)
 
 

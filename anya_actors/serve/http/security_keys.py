@@ -271,5 +271,5 @@ def _public_key(text: str) -> bytes:
 async def _own(caller: Caller, name: str) -> str:
     """The owner of a key that is the caller's, or anyone's for an admin."""
     found: KeyView = await caller.read(HSM, "key", name)
-    caller.check_owner(found.owner, f"key {name}")
+    caller.check_key(found)
     return found.owner

@@ -138,7 +138,7 @@ class Sealing:
             try:
                 await self._records.engine.resume()
                 await self._records.note(self._records.entry("unseal", owner=PLATFORM_OWNER))
-                await opened.desk.close_with_disabled_keys()
+                await opened.desk.close_with_ended_keys()
             except BaseException:
                 opened.wipe()
                 raise

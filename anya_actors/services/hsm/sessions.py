@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -59,7 +60,7 @@ class SessionDesk:
         actors: Actors | None = None,
     ) -> None:
         self._actors = actors
-        self._rates: dict[str, tuple[float, int]] = {}
+        self._rates: dict[str, deque[tuple[float, int]]] = {}
         self._records = records
         self._keys = keys
         self._boxes = boxes
@@ -234,10 +235,10 @@ class SessionDesk:
             slot = slots.get(record.key)
             limit = 0 if slot is None else slot.policy.rate_per_s
             if slot is not None and limit and record.outcome == OK:
-                began_s, made = self._rates.get(record.key, (now_s, 0))
-                if now_s - began_s >= 1:
-                    began_s, made = now_s, 0
-                if made + record.count > limit:
+                made = self._rates.setdefault(record.key, deque())
+                while made and now_s - made[0][0] >= 1:
+                    made.popleft()
+                if sum(count for _, count in made) + record.count > limit:
                     self._records.metrics.count(
                         slot.owner,
                         record.key,
@@ -247,7 +248,7 @@ class SessionDesk:
                         record.count,
                     )
                     raise KeyRateError(record.key, limit)
-                self._rates[record.key] = (began_s, made + record.count)
+                made.append((now_s, record.count))
 
     def _observe(self, owner: str, records: tuple[OperationRecord, ...], seconds: float) -> None:
         """The operations of one call share its time evenly."""
@@ -270,12 +271,13 @@ class SessionDesk:
             if session.owner == owner:
                 await self.close(session.session_id, reason)
 
-    async def close_with_disabled_keys(self) -> None:
-        """Close what a predecessor that died while it disabled a key left open."""
+    async def close_with_ended_keys(self) -> None:
+        """Close what a predecessor that died while it disabled or deleted a key left open."""
         for session in (await self._table()).sessions:
             for key in session.keys:
-                if (await self._keys.slot(key)).phase is SlotPhase.DISABLED:
-                    await self.close(session.session_id, f"key {key} was disabled")
+                phase = (await self._keys.slot(key)).phase
+                if phase is not SlotPhase.ENABLED:
+                    await self.close(session.session_id, f"key {key} was {phase.value}")
                     break
 
     async def close_expired(self) -> None:

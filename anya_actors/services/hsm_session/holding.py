@@ -55,6 +55,7 @@ class SessionKeys:
         self._recipient: Recipient | None = boxes.recipient()
         self._held: dict[str, dict[int, HeldKey]] = {}  # each one's versions, oldest first
         self._fetching = asyncio.Lock()
+        self._forgotten = 0  # how often a key had changed
         self._over: str | None = "its keys are not there yet"
         self._ends_s = 0.0
         self._idle_timeout_s = 0
@@ -115,6 +116,7 @@ class SessionKeys:
 
     def forget(self, name: str) -> None:
         """Wipe a key that has changed; the next use fetches it as it is then."""
+        self._forgotten += 1
         for held in self._held.pop(name, {}).values():
             held.private.wipe()
 
@@ -148,14 +150,21 @@ class SessionKeys:
             self._watch.cancel()
         self._watch = None
 
+    @property
+    def _open_recipient(self) -> Recipient:
+        """What opens the keys' boxes; raise `SessionClosedError` once the session is over."""
+        if self._recipient is None:
+            raise SessionClosedError(self._session_id, str(self._over))
+        return self._recipient
+
     async def _fetch(self, names: tuple[str, ...]) -> SessionView:
         """Have the HSM seal keys to this process, and load them: those named, or all of the session."""
-        recipient = self._recipient
-        if recipient is None:
-            raise SessionClosedError(self._session_id, str(self._over))
-        arguments = (self._session_id, recipient.public_key, *((names,) if names else ()))
-        box = await self._actors.call(HSM, "release_keys", *arguments)
-        with self._hardening.locked(recipient.open(box)) as packed:
+        forgotten, box = -1, b""
+        while forgotten != self._forgotten:  # a box that was on its way may hold what a key was before
+            forgotten = self._forgotten
+            arguments = (self._session_id, self._open_recipient.public_key, *((names,) if names else ()))
+            box = await self._actors.call(HSM, "release_keys", *arguments)
+        with self._hardening.locked(self._open_recipient.open(box)) as packed:
             parcel = unpack_parcel(packed)
         try:
             self._load(parcel)

@@ -211,7 +211,7 @@ async def test_a_key_is_the_callers_own(platform: Any) -> None:
     assert (made.status_code, made.json()["owner"]) == (201, "alice")
     bob = platform.client("security", subject="bob")
     assert (await bob.get(KEYS)).json()["items"] == []
-    assert (await bob.get(f"{KEYS}/k")).json()["code"] == "not-yours"
+    assert (await bob.get(f"{KEYS}/k")).json()["code"] == "unknown-key"
     theirs = {"name": "k2", "key_type": "ed25519", "owner": "alice"}
     assert (await bob.post(KEYS, json=theirs)).status_code == 403
     admin = platform.client("admin", subject="root")

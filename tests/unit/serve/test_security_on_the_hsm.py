@@ -168,7 +168,7 @@ async def test_a_key_is_rotated_configured_trimmed_deleted_and_restored_over_htt
     async with await door.client("security") as client, await door.client("security", subject="bob") as bob:
         await opened(client, "aes256-gcm", "encrypt", "decrypt")
         assert (await client.post(f"{KEYS}/k/rotate")).json()["version"] == 2
-        assert (await bob.post(f"{KEYS}/k/rotate")).status_code == 403
+        assert (await bob.post(f"{KEYS}/k/rotate")).status_code == 404
         configured = await client.post(f"{KEYS}/k/configure", json={"minimum_version": 2})
         assert configured.json()["minimum_version"] == 2
         assert len((await client.post(f"{KEYS}/k/trim", json={"first": 2})).json()["versions"]) == 1
@@ -324,3 +324,35 @@ async def test_a_batch_in_the_session_of_another_is_refused(door: Door) -> None:
     async with await door.client("security") as client:
         refused = await client.post(f"{session}/sign/batch", json=body)
         assert (refused.status_code, refused.json()["code"]) == (403, "not-yours")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("GET", "/public", None),
+        ("GET", "/approvals", None),
+        ("POST", "/rotate", None),
+        ("POST", "/configure", {"minimum_version": 1}),
+        ("POST", "/trim", {"first": 1}),
+        ("POST", "/backups/new", None),
+        ("POST", "/delete", None),
+        ("POST", "/restore", None),
+        ("POST", "/destroy", None),
+        ("POST", "/disable", None),
+        ("POST", "/enable", None),
+        ("POST", "/export/wrapped", {"recipient_pem": "x"}),
+        ("POST", "/approvals/given", {"operation": "sign"}),
+    ],
+)
+async def test_the_key_of_another_is_answered_as_one_that_does_not_exist(
+    door: Door, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    async with await door.client("security", subject="bob") as bob:
+        await bob.post(KEYS, json={"name": "hers", "key_type": "ed25519"})
+    async with await door.client("security") as alice:
+        found = [await alice.request(method, f"{KEYS}/{name}{path}", json=body) for name in ("hers", "none")]
+    theirs, none = [{**each.json(), "instance": "", "request_id": ""} for each in found]
+    assert [each.status_code for each in found] == [404, 404]
+    assert none["code"] == "unknown-key"
+    assert str(theirs).replace("hers", "none") == str(none)

@@ -281,6 +281,21 @@ async def test_a_guarded_operation_takes_its_approvals_and_uses_them_up(
         await hsm.approve_key("k", "rotate", "carol", message_id="a5")
 
 
+async def test_one_approval_is_good_for_one_of_two_exports_at_once(hsm: HsmService) -> None:
+    guard: dict[str, Any] = {"guarded": ("export",), "approvers": ("carol",), "approvals_needed": 1}
+    await made(hsm, exportable=True, backup=True, **guard)
+    await hsm.approve_key("k", "export", "carol", message_id="a")
+    found = await asyncio.gather(
+        hsm.export_key("k", "alice", RECIPIENT_PEM, message_id="x1"),
+        hsm.export_key("k", "alice", RECIPIENT_PEM, message_id="x2"),
+        hsm.back_up_key("k", "alice", message_id="b1"),
+        hsm.back_up_key("k", "alice", message_id="b2"),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, bytes) for each in found) == 1
+    assert sum(isinstance(each, ApprovalNeededError) for each in found) == 3
+
+
 async def test_an_approval_holds_for_an_hour(bench: LocalHsm, hsm: HsmService) -> None:
     await made(hsm, guarded=("rotate",), approvers=("carol",), approvals_needed=1)
     await hsm.approve_key("k", "rotate", "carol", message_id="a1")

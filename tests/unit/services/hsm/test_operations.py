@@ -279,6 +279,21 @@ async def test_a_keys_rate_is_kept_over_all_its_sessions(bench: LocalHsm, hsm: H
     await do(bench, other, *[request] * 5)
 
 
+async def test_a_keys_rate_holds_in_any_second_whenever_it_begins(bench: LocalHsm, hsm: HsmService) -> None:
+    session = await opened(hsm, "ed25519", policy=KeyPolicy(rate_per_s=5))
+    request = SignRequest("ed25519", b"m", "ed25519")
+    assert isinstance(bench.clock, ManualClock)
+    await do(bench, session, request)
+    await bench.clock.advance(0.75)
+    await do(bench, session, *[request] * 4)
+    await bench.clock.advance(0.25)
+    await do(bench, session, request)  # the first one is a second old
+    with pytest.raises(KeyRateError):
+        await do(bench, session, request)
+    await bench.clock.advance(0.75)
+    await do(bench, session, *[request] * 4)
+
+
 async def test_a_key_ends_when_its_policy_says(bench: LocalHsm, hsm: HsmService) -> None:
     expiry = bench.clock.now_unix_ms() + 60_000
     session = await opened(hsm, "ed25519", policy=KeyPolicy(expires_unix_ms=expiry))

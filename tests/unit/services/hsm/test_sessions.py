@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from anya_actors.domain.hsm.errors import (
     SessionLimitError,
     UnknownKeyError,
 )
+from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import InvalidSignatureError
 from anya_actors.domain.machine import InvalidInputError
@@ -382,8 +384,9 @@ async def test_refused_openings_leave_nothing_behind(bench: LocalHsm) -> None:
     assert len(hsm._desk._used_s) == 1
 
 
-async def test_a_key_disabled_just_before_a_crash_is_taken_from_its_sessions(
-    bench: LocalHsm, hsm: HsmService, session: SessionView, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", ["disable_key", "delete_key"])
+async def test_a_key_that_ended_just_before_a_crash_is_taken_from_its_sessions(
+    bench: LocalHsm, hsm: HsmService, session: SessionView, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     await ask(bench, session, "public_key", "ecc")
 
@@ -392,10 +395,58 @@ async def test_a_key_disabled_just_before_a_crash_is_taken_from_its_sessions(
 
     monkeypatch.setattr(SessionDesk, "close_with_key", crash)
     with pytest.raises(ConnectionError):
-        await hsm.disable_key("ecc", "alice", message_id="disable")
+        await getattr(hsm, change)("ecc", "alice", message_id="end")
     monkeypatch.undo()
     bench.kill("hsm/main")
     successor = await bench.start()
     assert await successor.sessions() == []
     with pytest.raises(SessionClosedError):
         await ask(bench, session, "sign", "ecc", DIGEST, "ecdsa-secp256k1")
+
+
+class SlowRelease:
+    """Lets something happen while the answer of ``release_keys`` is on its way."""
+
+    def __init__(self, bench: LocalHsm, hsm: HsmService, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self.answers = 0
+        release = hsm.release_keys
+
+        async def slow(*args: Any) -> bytes:
+            box = await release(*args)
+            self.answers += 1
+            if self.answers == 1:
+                await meanwhile()
+            return box
+
+        hsm.release_keys = slow  # type: ignore[method-assign]
+
+
+async def test_a_change_that_meets_the_keys_on_their_way_holds_in_the_session(
+    bench: LocalHsm, hsm: HsmService, session: SessionView
+) -> None:
+    await ask(bench, session, "public_key", "ed")
+    await hsm.extend_session(session.session_id, ("spare",), message_id="more")
+    expired = KeyPolicy(expires_unix_ms=bench.clock.now_unix_ms())
+
+    async def configure() -> None:
+        await hsm.configure_key("spare", "alice", 1, 0, expired, message_id="expire")
+
+    slow = SlowRelease(bench, hsm, configure)
+    with pytest.raises(OperationRefusedError, match="expired"):
+        await ask(bench, session, "sign", "spare", DIGEST, "ed25519")
+    assert slow.answers == 2
+
+
+async def test_a_session_that_ends_while_its_keys_are_on_their_way_holds_none(
+    bench: LocalHsm, hsm: HsmService, session: SessionView
+) -> None:
+    service = bench.session(session.session_id)
+
+    async def end() -> None:
+        await service.end_session("the HSM is sealed")
+
+    SlowRelease(bench, hsm, end)
+    await service.resume()
+    assert service.held_keys == ()
+    with pytest.raises(SessionClosedError, match="sealed"):
+        await service.sign("ed", DIGEST, "ed25519")
