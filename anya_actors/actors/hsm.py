@@ -76,8 +76,8 @@ class HsmActor(Shell):
         return await self.service.keys(owner)
 
     @served
-    async def key(self, name: str) -> KeyView:
-        return await self.service.key(name)
+    async def key(self, name: str, caller: str = "") -> KeyView:
+        return await self.service.key(name, caller)
 
     @served
     async def disable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:

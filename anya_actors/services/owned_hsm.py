@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
-from anya_actors.domain.hsm.errors import UnknownKeyError
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import KeyPlan
@@ -100,9 +99,7 @@ class OwnedHsm:
 
     async def key(self, name: str) -> KeyView:
         """One key, public part only; raises `UnknownKeyError`."""
-        view: KeyView = await self._actors.call(HSM, "key", name)
-        if view.owner != self.owner:
-            raise UnknownKeyError(name)
+        view: KeyView = await self._actors.call(HSM, "key", name, self.owner)
         return view
 
     async def public_key(self, name: str, form: str = "pem", version: int = 0) -> str:

@@ -98,9 +98,7 @@ async def create_key(caller: Writer, body: KeyFacts) -> Response:
 @router.get("/keys/{name}", responses=shows(KeyView, "The key."))
 async def key(caller: Reader, name: KeyName) -> Response:
     """One key, public part only."""
-    found: KeyView = await caller.read(HSM, "key", name)
-    caller.check_key(found)
-    return caller.answer(found)
+    return caller.answer(await caller.key(name))
 
 
 @router.get("/sessions", responses=shows_page(SessionView, "One page of sessions."))

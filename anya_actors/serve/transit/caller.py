@@ -73,8 +73,8 @@ class TransitCaller:
 
     async def key(self, name: str) -> KeyView:
         """The caller's key; one of another is answered like one that does not exist."""
-        view: KeyView = await self.read("key", name)
-        if view.owner != self.subject or view.state not in ("enabled", "disabled"):
+        view: KeyView = await self.read("key", name, self.subject)
+        if view.state not in ("enabled", "disabled"):
             raise UnknownKeyError(name)
         return view
 

@@ -153,8 +153,8 @@ async def restore_deleted(request: Request) -> Response:
     """Take a deletion back (OpenBao's ``soft-delete-restore``); the key can be used again."""
     caller = await caller_of(request, "security")
     name = request.path_params["name"]
-    view: KeyView = await caller.read("key", name)
-    if view.owner != caller.subject or view.state != "deleted":
+    view: KeyView = await caller.read("key", name, caller.subject)
+    if view.state != "deleted":
         raise UnknownKeyError(name)
     await caller.write("restore_key", name, caller.subject)
     await caller.write("enable_key", name, caller.subject)

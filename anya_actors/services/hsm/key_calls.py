@@ -82,9 +82,9 @@ class KeyCalls:
         """The keys of one owner, or all of them, by name."""
         return await self._keys.views(owner)
 
-    async def key(self, name: str) -> KeyView:
-        """One key; raise `UnknownKeyError`."""
-        return await self._keys.view(name)
+    async def key(self, name: str, caller: str = "") -> KeyView:
+        """One key of the caller's, or anyone's (``""``); raise `UnknownKeyError`."""
+        return await self._keys.view(name, caller)
 
     async def disable_key(self, name: str, owner: str, *, message_id: str) -> KeyView:
         """Let nobody use the key; sessions that hold it are closed at once."""

@@ -116,10 +116,10 @@ class KeyRing:
         slots = [await self.slot(name) for name in names]
         return [key_view(slot) for slot in slots if slot.versions and owner in (None, slot.owner)]
 
-    async def view(self, name: str) -> KeyView:
-        """One key; raise `UnknownKeyError`."""
+    async def view(self, name: str, caller: str) -> KeyView:
+        """One key of the caller's, or anyone's (``""``); raise `UnknownKeyError`."""
         slot = await self.slot(name)
-        if slot.phase is SlotPhase.EMPTY:
+        if slot.phase is SlotPhase.EMPTY or caller not in ("", slot.owner):
             raise UnknownKeyError(name)
         return key_view(slot)
 

@@ -16,7 +16,7 @@ from anya_actors.adapters.memory.event_bus import MemoryEventBus
 from anya_actors.coordinator.views import ActorView, SupervisorView, SystemView
 from anya_actors.domain.bitcoin.views import AddressView, BalanceView, PaymentView, TipView, WalletView
 from anya_actors.domain.encoding import Schema
-from anya_actors.domain.hsm.errors import SessionClosedError
+from anya_actors.domain.hsm.errors import SessionClosedError, UnknownKeyError
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.revocations import Revocations
 from anya_actors.domain.hsm.views import AuditEntryView, AuditReport, KeyView, SessionView
@@ -249,7 +249,9 @@ class MemoryHsm:
     async def keys(self, owner: str | None) -> list[KeyView]:
         return [key for key in self.key_views.values() if owner in (None, key.owner)]
 
-    async def key(self, name: str) -> KeyView:
+    async def key(self, name: str, caller: str = "") -> KeyView:
+        if name not in self.key_views or caller not in ("", self.key_views[name].owner):
+            raise UnknownKeyError(name)
         return self.key_views[name]
 
     async def open_session(self, owner: str, keys: tuple[str, ...], *, message_id: str) -> SessionView:

@@ -153,6 +153,15 @@ async def test_a_deleted_key_can_be_restored_and_is_destroyed_only_after_its_tim
     ]
 
 
+async def test_the_hsm_itself_shows_no_key_of_another(hsm: HsmService) -> None:
+    await made(hsm)
+    assert (await hsm.key("k", "alice")).owner == (await hsm.key("k")).owner == "alice"
+    for name in ("k", "none"):
+        with pytest.raises(UnknownKeyError) as refused:
+            await hsm.key(name, "mallory")
+        assert refused.value.args == (name,)
+
+
 async def test_nobody_changes_the_key_of_another(hsm: HsmService) -> None:
     await made(hsm)
     for attempt in (
