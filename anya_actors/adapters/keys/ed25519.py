@@ -1,4 +1,4 @@
-"""Ed25519 (RFC 8032) on OpenSSL, through cryptography."""
+"""Ed25519 (RFC 8032) on OpenSSL, through cryptography; of digests (Ed25519ph) on libsodium."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from anya_actors.adapters.keys import ed25519_prehashed
 from anya_actors.domain.keys.algorithms import InvalidSignatureError, check_algorithm
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import InvalidInputError
@@ -38,6 +39,9 @@ class Ed25519SigningKey:
         check_algorithm(KEY_TYPE, algorithm)
         if self._key is None:
             raise InvalidInputError("key", "it was wiped")
+        if algorithm == ed25519_prehashed.ALGORITHM:
+            with Secret.taken(self._key.private_bytes_raw()) as seed:
+                return ed25519_prehashed.sign(seed, self._public_key, message)
         return self._key.sign(message)
 
     def wipe(self) -> None:
@@ -55,6 +59,9 @@ def verify(public_key: bytes, message: bytes, signature: bytes, algorithm: str) 
     check_algorithm(KEY_TYPE, algorithm)
     if len(public_key) != 32:
         raise InvalidInputError("public_key", "it is not 32 bytes long")
+    if algorithm == ed25519_prehashed.ALGORITHM:
+        ed25519_prehashed.verify(public_key, message, signature)
+        return
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except InvalidSignature:

@@ -80,6 +80,8 @@ class TokenKey:
         if self._key_type in RSA_BITS:
             return self._sign_rsa(message, algorithm)
         if self._key_type == "ed25519":
+            if algorithm != "ed25519":
+                raise _unserved(algorithm)
             return self._signed(message, Mechanism.EDDSA)
         return self._sign_ecdsa(message, algorithm)
 

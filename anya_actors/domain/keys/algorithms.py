@@ -80,7 +80,7 @@ def _rsa(hashes: frozenset[str]) -> frozenset[str]:
 _DIGESTS_OF_CURVES: Final = {curve: {f"ecdsa-{curve}{form}" for form in _FORMS} for curve in NIST_CURVES}
 SIGNATURE_ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
     "secp256k1": _SECP256K1,
-    "ed25519": frozenset({"ed25519"}),
+    "ed25519": frozenset({"ed25519", "ed25519ph"}),
     "bip32": _SECP256K1,
     **{curve: _ecdsa(curve, _HASHES) | _DIGESTS_OF_CURVES[curve] for curve in NIST_CURVES},
     **dict.fromkeys(RSA_BITS, _rsa(_HASHES) | {"rsa-pkcs1-none"}),
@@ -126,6 +126,7 @@ ALGORITHMS_OF: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 
 DIGEST_BYTES: Final[Mapping[str, tuple[int, ...]]] = {
     **dict.fromkeys(("ecdsa-secp256k1", "ecdsa-secp256k1-recoverable", "schnorr-bip340"), (32,)),
+    "ed25519ph": (64,),
     **{name: (28, 32, 48, 64) for names in _DIGESTS_OF_CURVES.values() for name in names},
 }
 """These sign a digest that the caller has computed; the others hash the message, or say ``-digest``."""

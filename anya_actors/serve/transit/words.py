@@ -233,9 +233,7 @@ def signing_algorithm(key_type: str, fields: Fields, path_hash: str = "", *, ver
     prehashed = flag(fields, "prehashed", False)
     form = "-p1363" if text(fields, "marshaling_algorithm", "asn1") == "jws" else ""
     if key_type == "ed25519":
-        if prehashed:
-            raise NotSupportedError("Ed25519ph", "send the message itself")
-        return "ed25519"
+        return _ed25519(fields, path_hash, prehashed)
     if key_type == "secp256k1":
         return _secp256k1(fields, hashed, prehashed, form)
     if key_type in NIST_CURVES:
@@ -252,6 +250,16 @@ def _hash(named: str, verifying: bool) -> str:
     if named not in HASHES:
         raise NotSupportedError(f"signing with {named}", f"choose one of {', '.join(HASHES)}")
     return HASHES[named]
+
+
+def _ed25519(fields: Fields, path_hash: str, prehashed: bool) -> str:
+    if fields.get("signature_context"):
+        raise NotSupportedError("a context of Ed25519", "sign it with the message")
+    if not prehashed:
+        return "ed25519"
+    if (path_hash or text(fields, "hash_algorithm", text(fields, "algorithm", "sha2-512"))) != "sha2-512":
+        raise InvalidInputError("hash_algorithm", "Ed25519ph is over SHA-512: choose sha2-512")
+    return "ed25519ph"
 
 
 def _secp256k1(fields: Fields, hashed: str, prehashed: bool, form: str) -> str:

@@ -11,6 +11,7 @@ from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.domain.keys.algorithms import (
     CIPHER_ALGORITHMS,
+    DIGEST_BYTES,
     MAC_ALGORITHMS,
     NIST_CURVES,
     SIGNATURE_ALGORITHMS,
@@ -35,6 +36,14 @@ _ED25519: Final = (
     "72",
     "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
     "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+)
+# RFC 8032, section 7.3: over SHA-512("abc").
+_ED25519PH: Final = (
+    "833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42",
+    "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+    "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+    "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41"
+    "31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406",
 )
 # The private key 1 over SHA-256("Satoshi Nakamoto"), the deterministic signature that Bitcoin
 # libraries agree on (RFC 6979 with SHA-256, low S).
@@ -103,6 +112,7 @@ async def run_self_tests(algorithms: KeyAlgorithms, cipher: Cipher, kdf: Passphr
     """
     own = algorithms.own
     _test("Ed25519", own, "ed25519", "ed25519", _ED25519)
+    _test("Ed25519ph", own, "ed25519", "ed25519ph", _ED25519PH)
     _test("ECDSA on secp256k1", own, "secp256k1", "ecdsa-secp256k1", _ECDSA)
     _test_bip340(own)
     for algorithm, facts in _NIST.items():
@@ -144,8 +154,9 @@ _MESSAGE: Final = bytes(range(32))
 
 def _check_signing(algorithms: KeyAlgorithms, key_type: str, key: PrivateKey, algorithm: str) -> None:
     if isinstance(key, SigningKey):
-        signature = key.sign(_MESSAGE, algorithm)
-        algorithms.verify(key_type, key.public_key, _MESSAGE, signature, algorithm)
+        message = _MESSAGE * (DIGEST_BYTES.get(algorithm, (32,))[-1] // 32)
+        signature = key.sign(message, algorithm)
+        algorithms.verify(key_type, key.public_key, message, signature, algorithm)
 
 
 def _check_encrypting(_: KeyAlgorithms, key_type: str, key: PrivateKey, algorithm: str) -> None:

@@ -20,6 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultDown
+from nacl.bindings import (
+    crypto_sign_ed25519ph_final_verify,
+    crypto_sign_ed25519ph_state,
+    crypto_sign_ed25519ph_update,
+)
 
 from anya_actors.testing.clock import ManualClock
 from tests.integration.serve.vault_listener import Listener, b64, run
@@ -236,6 +241,36 @@ async def test_an_hmac_key_serves_every_hash_and_a_cmac_key_its_own_code(listene
             assert client.write("transit/verify/c", input=text, cmac=code)["data"]["valid"] is valid
         with pytest.raises(InvalidRequest, match="truncated"):
             client.write("transit/cmac/c/8", input=TEXT)
+
+    await run(work)
+
+
+async def test_ed25519_signs_a_digest_as_ed25519ph(listener: Listener) -> None:
+    client = await listener.client()
+
+    def work() -> None:
+        client.write("transit/keys/k", type="ed25519")
+        digest = {"input": b64(hashlib.sha512(b"a text").digest()), "prehashed": True}
+        shown = client.secrets.transit.read_key("k")["data"]["keys"]["1"]["public_key"]
+        for named in ({}, {"hash_algorithm": "sha2-512"}):
+            signed = client.write("transit/sign/k", **digest, **named)["data"]["signature"]
+            checked = {**digest, **named, "signature": signed}
+            assert client.write("transit/verify/k", **checked)["data"]["valid"] is True
+            whole = {"input": TEXT, "signature": signed}
+            assert client.write("transit/verify/k", **whole)["data"]["valid"] is False
+        # libsodium, which hashes the message itself, agrees.
+        state = crypto_sign_ed25519ph_state()
+        crypto_sign_ed25519ph_update(state, b"a text")
+        signature = base64.b64decode(signed.split(":")[2])
+        assert crypto_sign_ed25519ph_final_verify(state, signature, base64.b64decode(shown))
+        for fields, match in (
+            ({**digest, "hash_algorithm": "sha2-256"}, "sha2-512"),
+            ({"input": TEXT, "prehashed": True}, "64 bytes"),
+            ({**digest, "signature_context": TEXT}, "not supported"),
+            ({"input": TEXT, "signature_context": TEXT}, "not supported"),
+        ):
+            with pytest.raises(InvalidRequest, match=match):
+                client.write("transit/sign/k", **fields)
 
     await run(work)
 

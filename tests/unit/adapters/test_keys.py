@@ -14,6 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import (
+    crypto_sign_ed25519ph_final_create,
+    crypto_sign_ed25519ph_state,
+    crypto_sign_ed25519ph_update,
+    crypto_sign_seed_keypair,
+)
 
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.keys.secp256k1 import Secp256k1SigningKey
@@ -209,6 +215,62 @@ def test_ed25519_gives_what_rfc_8032_gives(seed: str, public: str, message: str,
     assert key.public_key.hex() == public
     assert key.sign(bytes.fromhex(message), "ed25519").hex() == signature
     KEYS.verify("ed25519", key.public_key, bytes.fromhex(message), bytes.fromhex(signature), "ed25519")
+
+
+PREHASHED = (
+    # RFC 8032, section 7.3: seed, public key, signature of "abc".
+    "833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42",
+    "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
+    "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41"
+    "31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406",
+)
+
+
+def test_ed25519ph_gives_what_rfc_8032_gives() -> None:
+    seed, public, signature = PREHASHED
+    key = KEYS.load("ed25519", Secret(bytes.fromhex(seed)))
+    digest = hashlib.sha512(b"abc").digest()
+    assert key.public_key.hex() == public
+    assert key.sign(digest, "ed25519ph").hex() == signature
+    KEYS.verify("ed25519", key.public_key, digest, bytes.fromhex(signature), "ed25519ph")
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=200))
+def test_ed25519ph_is_libsodiums_which_hashes_the_message_itself(seed: bytes, message: bytes) -> None:
+    public, secret = crypto_sign_seed_keypair(seed)
+    digest = hashlib.sha512(message).digest()
+    ours = KEYS.load("ed25519", Secret(seed)).sign(digest, "ed25519ph")
+    state = crypto_sign_ed25519ph_state()
+    crypto_sign_ed25519ph_update(state, message)
+    assert crypto_sign_ed25519ph_final_create(state, secret) == ours
+    KEYS.verify("ed25519", public, digest, ours, "ed25519ph")
+
+
+def test_ed25519ph_refuses_what_is_no_signature_of_the_digest() -> None:
+    public, signature = (bytes.fromhex(part) for part in PREHASHED[1:])
+    digest = hashlib.sha512(b"abc").digest()
+    key = KEYS.load("ed25519", Secret(bytes.fromhex(PREHASHED[0])))
+    S = int.from_bytes(signature[32:], "little") + 2**252 + 27742317777372353535851937790883648493
+    small = [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]  # of order 4, 1 and 2
+    for public_key, hashed, refused in (
+        (public, hashlib.sha512(b"abd").digest(), signature),
+        (public, digest, signature[:-1]),
+        (public, digest, signature + b"\x00"),
+        (public, digest, bytes(64)),
+        (public, digest, signature[:32] + S.to_bytes(32, "little")),  # RFC 8032, 5.1.7: S is below L
+        (public, digest, key.sign(digest, "ed25519")),  # the pure signature of the same bytes
+        *((each, digest, each + bytes(32)) for each in small),
+        (b"\x02" + bytes(31), digest, signature),  # no point of the curve
+    ):
+        with pytest.raises(InvalidSignatureError):
+            KEYS.verify("ed25519", public_key, hashed, refused, "ed25519ph")
+    with pytest.raises(InvalidSignatureError):
+        KEYS.verify("ed25519", public, digest, signature, "ed25519")
+    for short in (b"", b"abc", digest[:32]):
+        with pytest.raises(InvalidInputError, match="exactly 64 bytes"):
+            key.sign(short, "ed25519ph")
+        with pytest.raises(InvalidInputError, match="exactly 64 bytes"):
+            KEYS.verify("ed25519", public, short, signature, "ed25519ph")
 
 
 def test_wycheproof_ed25519_is_handled_as_its_results_say() -> None:
