@@ -37,16 +37,29 @@ class X25519Key:
         check_algorithm(KEY_TYPE, algorithm, "agree")
         if self._key is None:
             raise InvalidInputError("key", "it was wiped")
-        if len(public_key) != 32:
-            raise InvalidInputError("public_key", "it is not 32 bytes long")
-        try:
-            return self._key.exchange(X25519PublicKey.from_public_bytes(public_key))
-        except ValueError:
-            raise InvalidInputError("public_key", "it is of small order: the secret would be zero") from None
+        return _exchanged(self._key, public_key)
 
     def wipe(self) -> None:
         """Drop the key object; OpenSSL zeroes its copy when it is freed."""
         self._key = None
+
+
+def check_public_key(public_key: bytes) -> None:
+    """Raise `InvalidInputError` for a public key that gives zeros with every private key."""
+    _exchanged(_PROBE, public_key)
+
+
+def _exchanged(key: X25519PrivateKey, public_key: bytes) -> bytes:
+    if len(public_key) != 32:
+        raise InvalidInputError("public_key", "it is not 32 bytes long")
+    try:
+        return key.exchange(X25519PublicKey.from_public_bytes(public_key))
+    except ValueError:
+        raise InvalidInputError("public_key", "it is of small order: the secret would be zero") from None
+
+
+# Nobody's: private keys are multiples of 8, so any of them tells points of small order.
+_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(32))
 
 
 def generate(randomness: Randomness) -> Secret:

@@ -13,7 +13,7 @@ from anya_actors.adapters.pkcs11.key import TokenKey
 from anya_actors.adapters.pkcs11.objects import CURVES, NEEDED, destroy, draw, take_in
 from anya_actors.adapters.pkcs11.token import Token, check_mechanisms
 from anya_actors.domain.hsm.material import KeyMaterial
-from anya_actors.domain.keys.algorithms import NIST_CURVES, check_key_type
+from anya_actors.domain.keys.algorithms import NIST_CURVES, SIGNATURE_ALGORITHMS, check_key_type
 from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, KeyFamily, PrivateKey, SigningKey
@@ -25,8 +25,8 @@ ID_BYTES: Final = 16
 class TokenKeyAlgorithms(LibraryKeyAlgorithms):
     """Draws, takes in and uses keys in a token; a key outside of it is refused.
 
-    Types that no token has (BIP32, X25519 and others) are refused too: who chose a token must not get
-    keys in software. Nothing is exported.
+    Types that no token has (BIP32, ChaCha20-Poly1305 and others) are refused too: who chose a token must
+    not get keys in software. Nothing is exported.
     """
 
     def __init__(self, token: Token, randomness: Randomness) -> None:
@@ -68,7 +68,7 @@ class TokenKeyAlgorithms(LibraryKeyAlgorithms):
     def load(self, key_type: str, private_key: Secret) -> SigningKey:
         """Find the key of a handle, which must sign."""
         key = self.load_any(key_type, private_key)
-        if not key.public_key or not isinstance(key, SigningKey):
+        if key_type not in SIGNATURE_ALGORITHMS or not isinstance(key, SigningKey):
             raise InvalidInputError("key", f"a {key_type} key cannot sign")
         return key
 
@@ -97,7 +97,7 @@ class TokenKeyAlgorithms(LibraryKeyAlgorithms):
 
     def _point(self, key_type: str, public_key: bytes) -> bytes:
         """The public key of a curve as tokens have it: uncompressed, or Ed25519's 32 bytes."""
-        if key_type not in CURVES or key_type == "ed25519":
+        if key_type not in CURVES or key_type in ("ed25519", "x25519"):
             return public_key
         size = NIST_CURVES.get(key_type, 32)
         return self.write_public_key(key_type, public_key, "spki")[-1 - 2 * size :]

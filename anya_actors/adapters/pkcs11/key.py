@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import MGF, Attribute, GCMParams, Mechanism, ObjectClass
+from pkcs11 import KDF, MGF, Attribute, GCMParams, KeyType, Mechanism, ObjectClass
 
+from anya_actors.adapters.keys import rsa as library_rsa
+from anya_actors.adapters.keys import x25519
 from anya_actors.adapters.pkcs11.objects import CURVES, octet_string
 from anya_actors.adapters.pkcs11.token import LOST, NAME, Token, check_mechanisms
 from anya_actors.domain.keys.algorithms import (
+    NIST_CURVES,
     RSA_BITS,
     SYMMETRIC,
     InvalidCiphertextError,
@@ -37,6 +40,17 @@ _MACS: Final[Mapping[str, Mechanism]] = {
     "hmac-sha384": Mechanism.SHA384_HMAC,
     "hmac-sha512": Mechanism.SHA512_HMAC,
 }
+_AGREEING: Final[Mapping[str, ec.EllipticCurve]] = {
+    "ecdh-p256": ec.SECP256R1(),
+    "ecdh-p384": ec.SECP384R1(),
+    "ecdh-p521": ec.SECP521R1(),
+    "ecdh-secp256k1": ec.SECP256K1(),
+}
+_NOT_OFFERED: Final = (
+    *(pkcs11.ArgumentsBad, pkcs11.MechanismInvalid, pkcs11.MechanismParamInvalid),
+    *(pkcs11.FunctionNotSupported, pkcs11.FunctionRejected),
+)
+"""What tokens answer to a mechanism, or a hash of it, that they lack."""
 
 
 class TokenKey:
@@ -49,6 +63,7 @@ class TokenKey:
         self._public_key = public_key
         self._is_wiped = False
         self._opened = 0
+        self._opens: set[str] = set()
         self._key: Any = None
 
     @classmethod
@@ -86,8 +101,13 @@ class TokenKey:
         return self._sign_ecdsa(message, algorithm)
 
     def encrypt(self, plaintext: bytes, algorithm: str, associated_data: bytes, nonce: bytes) -> bytes:
-        """AES-GCM with the nonce in front."""
-        self._check_aes(algorithm)
+        """AES-GCM with the nonce in front; RSA-OAEP by the libraries, if the token will open it."""
+        check_algorithm(self._key_type, algorithm, "encrypt")
+        if self._key_type in RSA_BITS:
+            self._check_opens(algorithm)
+            return library_rsa.encrypt(
+                self._key_type, self._public_key, plaintext, algorithm, associated_data
+            )
         if len(nonce) != NONCE_BYTES:
             raise InvalidInputError("nonce", f"it has {NONCE_BYTES} bytes, not {len(nonce)}")
         parameters = GCMParams(nonce, associated_data, TAG_BITS)
@@ -99,7 +119,9 @@ class TokenKey:
 
     def decrypt(self, ciphertext: bytes, algorithm: str, associated_data: bytes) -> bytes:
         """The plaintext, or `InvalidCiphertextError`."""
-        self._check_aes(algorithm)
+        check_algorithm(self._key_type, algorithm, "decrypt")
+        if self._key_type in RSA_BITS:
+            return self._decrypt_rsa(ciphertext, algorithm, associated_data)
         if len(ciphertext) < NONCE_BYTES + TAG_BITS // 8:
             raise InvalidCiphertextError(algorithm)
         parameters = GCMParams(ciphertext[:NONCE_BYTES], associated_data, TAG_BITS)
@@ -112,6 +134,30 @@ class TokenKey:
                 raise
             except (pkcs11.PKCS11Error, ValueError):  # each token has an error of its own for a wrong tag
                 raise InvalidCiphertextError(algorithm) from None
+
+    def agree(self, public_key: bytes, algorithm: str) -> bytes:
+        """As `AgreeingKey.agree`: the shared x coordinate; the token forgets it at once."""
+        check_algorithm(self._key_type, algorithm, "agree")
+        other = _others_point(algorithm, public_key)
+        check_mechanisms(self._token, "this algorithm", Mechanism.ECDH1_DERIVE)
+        bits = 8 * NIST_CURVES.get(self._key_type, 32)
+        shown = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
+        with self._token.session() as session:
+            key = self._loaded(session)
+            if not key[Attribute.DERIVE]:
+                raise NotSupportedError(f"{algorithm} by a key that was made to sign", "rotate it first")
+            shared = key.derive_key(
+                KeyType.GENERIC_SECRET,
+                bits,
+                capabilities=0,
+                mechanism=Mechanism.ECDH1_DERIVE,
+                mechanism_param=(KDF.NULL, None, other),
+                template=shown,
+            )
+            try:
+                return bytes(shared[Attribute.VALUE])
+            finally:
+                shared.destroy()
 
     def mac(self, message: bytes, algorithm: str) -> bytes:
         """The whole code."""
@@ -147,10 +193,34 @@ class TokenKey:
         if algorithm != self._key_type:  # a token's key is of one hash
             raise _unserved(algorithm)
 
-    def _check_aes(self, algorithm: str) -> None:
-        if self._key_type in RSA_BITS:
-            raise NotSupportedError(f"{algorithm} in a token", "keep RSA keys that decrypt without one")
-        check_algorithm(self._key_type, algorithm, "encrypt")
+    def _decrypt_rsa(self, ciphertext: bytes, algorithm: str, label: bytes) -> bytes:
+        check_mechanisms(self._token, algorithm, Mechanism.RSA_PKCS_OAEP)
+        *_, hashed, mgf = _HASHED[algorithm.removeprefix("rsa-oaep-")]
+        with self._token.session() as session:
+            key = self._loaded(session)
+            if not key[Attribute.DECRYPT]:
+                raise NotSupportedError(f"{algorithm} by a key that was made to sign", "rotate it first")
+            try:
+                return bytes(
+                    key.decrypt(
+                        ciphertext,
+                        mechanism=Mechanism.RSA_PKCS_OAEP,
+                        mechanism_param=(hashed, mgf, label or None),
+                    )
+                )
+            except LOST:
+                raise
+            except _NOT_OFFERED:
+                raise NotSupportedError(f"{algorithm} in this token", "it has another hash") from None
+            except (pkcs11.PKCS11Error, ValueError):  # whatever is wrong, nothing tells what
+                raise InvalidCiphertextError(algorithm) from None
+
+    def _check_opens(self, algorithm: str) -> None:
+        """Raise `NotSupportedError` for what the token would not decrypt; tried once by each key."""
+        if algorithm not in self._opens:
+            tried = library_rsa.encrypt(self._key_type, self._public_key, b"", algorithm, b"")
+            self._decrypt_rsa(tried, algorithm, b"")
+            self._opens.add(algorithm)
 
     def _signed(self, message: bytes, mechanism: Mechanism, parameters: object = None) -> bytes:
         check_mechanisms(self._token, "this algorithm", mechanism)
@@ -179,6 +249,21 @@ class TokenKey:
         if algorithm.endswith("-p1363"):
             return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         return encode_dss_signature(r, s)
+
+
+def _others_point(algorithm: str, public_key: bytes) -> bytes:
+    """The other side's public key as tokens take it, which was seen to be one; `InvalidInputError`."""
+    if algorithm == "x25519":
+        x25519.check_public_key(public_key)
+        return public_key
+    if algorithm not in _AGREEING:
+        raise NotSupportedError(f"{algorithm} in a token", "keep keys for Bitcoin without one")
+    curve = _AGREEING[algorithm]
+    try:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(curve, public_key)
+    except ValueError:
+        raise InvalidInputError("public_key", f"it is not a point of {curve.name}") from None
+    return point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
 def _unserved(algorithm: str) -> NotSupportedError:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from anya_actors.domain.keys.algorithms import HMACS, NIST_CURVES, RSA_BITS
+from anya_actors.domain.machine import NotSupportedError
 
 Template = Mapping[Attribute, Any]
 
@@ -23,10 +24,13 @@ CURVES: Final[Mapping[str, tuple[KeyType, bytes]]] = {
     "p384": (KeyType.EC, bytes.fromhex("06052b81040022")),
     "p521": (KeyType.EC, bytes.fromhex("06052b81040023")),
     "ed25519": (KeyType.EC_EDWARDS, bytes.fromhex("06032b6570")),
+    # PKCS#11 3.0 calls it Montgomery's; SoftHSM2 has it beside Edwards's.
+    "x25519": (KeyType.EC_EDWARDS, bytes.fromhex("06032b656e")),
 }
 NEEDED: Final[Mapping[str, tuple[Mechanism, ...]]] = {
     **dict.fromkeys(("secp256k1", *NIST_CURVES), (Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA)),
     "ed25519": (Mechanism.EC_EDWARDS_KEY_PAIR_GEN, Mechanism.EDDSA),
+    "x25519": (Mechanism.EC_EDWARDS_KEY_PAIR_GEN, Mechanism.ECDH1_DERIVE),
     **dict.fromkeys(RSA_BITS, (Mechanism.RSA_PKCS_KEY_PAIR_GEN, Mechanism.SHA256_RSA_PKCS)),
     **dict.fromkeys(("aes128-gcm", "aes256-gcm"), (Mechanism.AES_KEY_GEN, Mechanism.AES_GCM)),
     "hmac-sha256": (Mechanism.GENERIC_SECRET_KEY_GEN, Mechanism.SHA256_HMAC),
@@ -34,6 +38,12 @@ NEEDED: Final[Mapping[str, tuple[Mechanism, ...]]] = {
     "hmac-sha512": (Mechanism.GENERIC_SECRET_KEY_GEN, Mechanism.SHA512_HMAC),
 }
 """The mechanisms behind each key type that is kept in tokens. No token does the others."""
+_USES: Final = {"ed25519": SIGNING, "x25519": MechanismFlag.DERIVE}
+"""Keys of the other curves sign and agree."""
+NO_SUCH_CURVE: Final = (
+    *(pkcs11.DomainParamsInvalid, pkcs11.AttributeValueInvalid, pkcs11.TemplateInconsistent),
+    *(pkcs11.MechanismInvalid, pkcs11.MechanismParamInvalid, pkcs11.FunctionNotSupported),
+)
 _STAYS: Final[Template] = {
     Attribute.TOKEN: True,
     Attribute.PRIVATE: True,
@@ -49,12 +59,20 @@ def draw(session: Any, key_type: str, identity: bytes) -> None:
     stays = {Attribute.EXTRACTABLE: False}
     if key_type in RSA_BITS:
         session.generate_keypair(
-            KeyType.RSA, RSA_BITS[key_type], capabilities=SIGNING, private_template=stays, **facts
+            KeyType.RSA,
+            RSA_BITS[key_type],
+            capabilities=SIGNING | ENCRYPTING,
+            private_template=stays,
+            **facts,
         )
     elif key_type in CURVES:
         kind, curve = CURVES[key_type]
         parameters = session.create_domain_parameters(kind, {Attribute.EC_PARAMS: curve}, local=True)
-        parameters.generate_keypair(capabilities=SIGNING, private_template=stays, **facts)
+        uses = _USES.get(key_type, SIGNING | MechanismFlag.DERIVE)
+        try:
+            parameters.generate_keypair(capabilities=uses, private_template=stays, **facts)
+        except NO_SUCH_CURVE as error:  # whether a token has a curve shows when it is asked for
+            raise NotSupportedError(f"a {key_type} key in this token", type(error).__name__) from None
     elif key_type in HMACS:
         bits = int(key_type[-3:])
         session.generate_key(KeyType.GENERIC_SECRET, bits, capabilities=SIGNING, template=stays, **facts)
@@ -80,6 +98,14 @@ def take_in(session: Any, key_type: str, private_key: bytes, point: bytes, ident
         return
     signs = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.SIGN: True}
     verifies = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.VERIFY: True}
+    if key_type in RSA_BITS:
+        signs, verifies = {**signs, Attribute.DECRYPT: True}, {**verifies, Attribute.ENCRYPT: True}
+    elif key_type in CURVES:
+        uses = _USES.get(key_type, SIGNING | MechanismFlag.DERIVE)
+        signs |= {
+            Attribute.SIGN: bool(uses & MechanismFlag.SIGN),
+            Attribute.DERIVE: bool(uses & MechanismFlag.DERIVE),
+        }
     session.create_object({**private, **signs, **_STAYS, **facts})
     session.create_object({**public, **verifies, **_SHOWN, **facts})
 

@@ -176,7 +176,7 @@ def _check_agreement(algorithms: KeyAlgorithms, key_type: str, key: PrivateKey) 
     if key_type not in ("x25519", *NIST_CURVES) or not isinstance(key, AgreeingKey):
         return
     algorithm = "x25519" if key_type == "x25519" else f"ecdh-{key_type}"
-    other = algorithms.load_any(key_type, algorithms.generate(key_type))
+    other = algorithms.own.load_any(key_type, algorithms.own.generate(key_type))
     if isinstance(other, AgreeingKey) and (
         key.agree(other.public_key, algorithm) != other.agree(key.public_key, algorithm)
     ):

@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
+from anya_actors.adapters.keys.rsa import encrypt
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.keys.algorithms import (
+    CIPHER_ALGORITHMS,
     HMACS,
+    NIST_CURVES,
     SIGNATURE_ALGORITHMS,
     InvalidCiphertextError,
     InvalidSignatureError,
 )
 from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError, UnavailableError
-from anya_actors.ports.key_algorithms import CipherKey, MacKey
+from anya_actors.ports.key_algorithms import AgreeingKey, CipherKey, MacKey
 from anya_actors.services.hsm.self_test import check_pair
 from tests.integration.hsm.softhsm import LABEL, PIN, token_in
 
@@ -32,6 +35,7 @@ IN_TOKENS = {
     **{key_type: SIGNATURE_ALGORITHMS[key_type] for key_type in ("p256", "p384", "p521")},
 }
 SIGNING = sorted(IN_TOKENS)
+AGREEING = (*NIST_CURVES, "secp256k1", "x25519")
 SECRET = ("aes128-gcm", "aes256-gcm", *HMACS)
 
 
@@ -82,6 +86,66 @@ def test_what_the_token_encrypts_it_opens_with_its_data_alone(token: Any) -> Non
             key.decrypt(altered, "aes256-gcm", data)
 
 
+@pytest.mark.parametrize("key_type", AGREEING)
+def test_what_the_token_agrees_upon_is_what_the_other_side_finds(token: Any, key_type: str) -> None:
+    algorithm = "x25519" if key_type == "x25519" else f"ecdh-{key_type}"
+    with token._token.session() as session:
+        before = len(list(session.get_objects()))
+    for handle in (token.generate(key_type), token.read(key_type, material(key_type)[0])):
+        key = token.load_any(key_type, handle)
+        assert isinstance(key, AgreeingKey)
+        for _ in range(8):
+            other = OUTSIDE.load_any(key_type, OUTSIDE.generate(key_type))
+            assert isinstance(other, AgreeingKey)
+            assert key.agree(other.public_key, algorithm) == other.agree(key.public_key, algorithm)
+        for no_point in (b"", bytes(len(other.public_key)), b"\x04" + other.public_key[1:] + bytes(32)):
+            with pytest.raises(InvalidInputError, match="public_key"):
+                key.agree(no_point, algorithm)
+        token.discard(handle)
+    with token._token.session() as session:  # no secret stays
+        assert len(list(session.get_objects())) == before
+    if key_type == "secp256k1":
+        with pytest.raises(NotSupportedError):
+            token.load_any(key_type, token.generate(key_type)).agree(other.public_key, "point-secp256k1")
+
+
+def test_a_key_that_the_token_holds_for_signing_alone_agrees_upon_nothing(token: Any) -> None:
+    from pkcs11 import Attribute, ObjectClass
+
+    handle = token.generate("p256")
+    with token._token.session() as session:
+        facts = {Attribute.ID: handle.reveal()[len(HANDLE_PREFIX) :]}
+        (private,) = session.get_objects({**facts, Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+        private.copy({Attribute.DERIVE: False})
+        private.destroy()
+    with pytest.raises(NotSupportedError, match="made to sign"):
+        token.load_any("p256", handle).agree(
+            OUTSIDE.load("p256", OUTSIDE.generate("p256")).public_key, "ecdh-p256"
+        )
+
+
+@pytest.mark.parametrize("algorithm", sorted(CIPHER_ALGORITHMS["rsa-2048"]))
+def test_rsa_is_decrypted_where_the_token_has_the_hash_and_nothing_is_encrypted_elsewhere(
+    token: Any, algorithm: str
+) -> None:
+    key = token.load_any("rsa-2048", token.generate("rsa-2048"))
+    sealed = encrypt("rsa-2048", key.public_key, b"text", algorithm, b"data")
+    try:
+        assert key.decrypt(sealed, algorithm, b"data") == b"text"
+    except NotSupportedError:  # SoftHSM2 has OAEP with SHA-1 alone
+        with pytest.raises(NotSupportedError, match="another hash"):
+            key.encrypt(b"text", algorithm, b"data", b"")
+        return
+    assert key.decrypt(key.encrypt(b"text", algorithm, b"", b""), algorithm, b"") == b"text"
+    for altered, data in (
+        (sealed, b"other"),
+        (sealed[:-1] + bytes((sealed[-1] ^ 1,)), b"data"),
+        (b"", b"data"),
+    ):
+        with pytest.raises(InvalidCiphertextError):
+            key.decrypt(altered, algorithm, data)
+
+
 @pytest.mark.parametrize("key_type", HMACS)
 def test_the_tokens_macs_hold_for_their_message_alone(token: Any, key_type: str) -> None:
     key = token.load_any(key_type, token.generate(key_type))
@@ -93,7 +157,7 @@ def test_the_tokens_macs_hold_for_their_message_alone(token: Any, key_type: str)
         key.verify_mac(b"another", mac, key_type)
 
 
-@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET])
+@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET, "x25519"])
 def test_a_key_in_the_token_passes_the_pairwise_check_of_new_keys(token: Any, key_type: str) -> None:
     check_pair(token, key_type, token.generate(key_type))
 
@@ -123,7 +187,7 @@ def test_a_secret_key_from_outside_does_in_the_token_what_it_did_before(token: A
         assert inside.mac(b"message", key_type) == before.mac(b"message", key_type)
 
 
-@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET])
+@pytest.mark.parametrize("key_type", [*SIGNING, *SECRET, "x25519"])
 def test_no_key_can_be_read_out_of_the_token(token: Any, key_type: str) -> None:
     from pkcs11 import Attribute, ObjectClass, exceptions
 
@@ -188,7 +252,7 @@ def test_a_token_that_is_not_there_and_a_wrong_pin_are_told(module: Path) -> Non
 
 
 def test_what_no_token_does_is_refused(token: Any) -> None:
-    for key_type in ("bip32", "x25519", "secret", "chacha20-poly1305"):
+    for key_type in ("bip32", "secret", "chacha20-poly1305"):
         with pytest.raises(NotSupportedError):
             token.generate(key_type)
     with pytest.raises(NotSupportedError):
@@ -199,5 +263,8 @@ def test_what_no_token_does_is_refused(token: Any) -> None:
         token.write("p256", token.generate("p256"))
     with pytest.raises(NotSupportedError):
         token.load("secp256k1", token.generate("secp256k1")).sign(DIGEST, "schnorr-bip340")
+    for key_type in ("x25519", "hmac-sha256"):
+        with pytest.raises(InvalidInputError, match="cannot sign"):
+            token.load(key_type, token.generate(key_type))
     with pytest.raises(InvalidInputError, match="cannot sign"):
         token.load("aes256-gcm", token.generate("aes256-gcm"))

@@ -20,8 +20,15 @@ from anya_actors.domain.hsm.errors import KeyExistsError, UnknownKeyError, Waiti
 from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.slots import KeyPlan
-from anya_actors.domain.keys.operations import DecryptRequest, EncryptRequest, MacRequest, SignRequest
+from anya_actors.domain.keys.operations import (
+    AgreeRequest,
+    DecryptRequest,
+    EncryptRequest,
+    MacRequest,
+    SignRequest,
+)
 from anya_actors.domain.machine import InvalidInputError, NotSupportedError
+from anya_actors.ports.key_algorithms import AgreeingKey
 from anya_actors.services.hsm import HsmService
 from anya_actors.services.hsm.importing import import_key
 from anya_actors.services.hsm_session import HsmSessionService
@@ -111,6 +118,17 @@ async def test_sessions_act_by_keys_in_the_token_and_the_log_tells(bench: LocalH
     await hsm.verify_audit()
 
 
+async def test_sessions_agree_by_keys_in_the_token_with_keys_outside(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    for key_type, algorithm in (("p256", "ecdh-p256"), ("x25519", "x25519")):
+        await hsm.create_key(key_type, key_type, "alice", ("derive",), message_id=key_type)
+        other = OUTSIDE.load_any(key_type, OUTSIDE.generate(key_type))
+        assert isinstance(other, AgreeingKey)
+        (shared,) = await perform(bench, hsm, AgreeRequest(key_type, other.public_key, algorithm))
+        assert shared == other.agree(bytes.fromhex((await hsm.key(key_type)).public_key), algorithm)
+
+
 async def test_keys_are_there_after_a_restart_and_an_older_version_still_decrypts(
     bench: LocalHsm, hsm: HsmService
 ) -> None:
@@ -172,7 +190,7 @@ async def test_what_is_refused_leaves_nothing_in_the_token(hsm: HsmService, algo
     assert objects(algorithms) == before
 
 
-@pytest.mark.parametrize("key_type", ["bip32", "x25519", "secret", "chacha20-poly1305"])
+@pytest.mark.parametrize("key_type", ["bip32", "secret", "chacha20-poly1305"])
 async def test_a_type_that_no_token_has_is_refused_and_not_made_in_software(
     hsm: HsmService, key_type: str
 ) -> None:
