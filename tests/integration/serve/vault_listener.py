@@ -34,7 +34,7 @@ class Listener:
         return await self.service.issue_token(subject, wanted, 600, message_id=f"{subject}{wanted}")
 
     async def client(self, *scopes: str, subject: str = "alice") -> hvac.Client:
-        return hvac.Client(url=self.url, token=await self.token(*scopes, subject=subject))
+        return hvac.Client(url=self.url, token=await self.token(*scopes, subject=subject), timeout=120)
 
 
 @asynccontextmanager
