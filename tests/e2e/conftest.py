@@ -18,6 +18,17 @@ import pytest
 
 from anya_actors.cli.processes import end_all, of_instance
 
+ANYA = ("-m", "anya_actors.cli.main")
+
+
+def anya(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ANYA_", "RAY_"))}
+    done = subprocess.run(
+        [sys.executable, *ANYA, *arguments], capture_output=True, text=True, timeout=120, env=environ
+    )
+    return done.returncode, done.stdout, done.stderr
+
 
 class Launched:
     """One launcher, in a process group of its own as a terminal would give it."""

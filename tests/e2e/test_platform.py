@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,20 +12,9 @@ import httpx
 import pytest
 
 from anya_actors.cli.processes import of_instance
-from tests.e2e.conftest import Launch, Launched, living, wait_gone
+from tests.e2e.conftest import ANYA, Launch, Launched, anya, living, wait_gone
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(300)]
-
-ANYA = ("-m", "anya_actors.cli.main")
-
-
-def anya(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ANYA_", "RAY_"))}
-    done = subprocess.run(
-        [sys.executable, *ANYA, *arguments], capture_output=True, text=True, timeout=120, env=environ
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def up(data_dir: Path, *arguments: str) -> Launched:
