@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 
-from anya_actors.adapters.files.secret_file import read_secret_file
+from anya_actors.adapters.files.secret_file import SecretFileError, read_secret_file
 from anya_actors.cli.faults import NoAdminTokenError, NotAnsweringError, RefusedError, StillStartingError
 from anya_actors.cli.instance import running
 from anya_actors.config import Settings
+from anya_actors.domain.machine import InvalidInputError
 
 
 class ApiClient:
@@ -48,7 +49,7 @@ class ApiClient:
         try:
             response = self._http.request(method, path, **arguments)
             answer = response.json() if response.content else None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotAnsweringError(self.url, type(error).__name__) from None
         except ValueError:
             raise NotAnsweringError(self.url, "its answer is not JSON") from None
@@ -63,10 +64,30 @@ def admin_client(settings: Settings) -> Iterator[ApiClient]:
     record = running(settings)
     if record.addresses is None:
         raise StillStartingError(str(settings.data_dir))
-    if not Path(record.admin_token_file).exists():
+    token_file = Path(record.admin_token_file)
+    if not token_file.exists():
         raise NoAdminTokenError(str(settings.data_dir))
-    token = read_secret_file(Path(record.admin_token_file)).reveal()
-    client = ApiClient(record.addresses.api, token, certificate_file=settings.api.tls_certificate_file)
+    with own_client(settings, token_file, record.addresses.api) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def own_client(settings: Settings, token_file: Path, url: str | None) -> Iterator[ApiClient]:
+    """A client with the token of a file, of the platform at ``url`` or on this data directory.
+
+    Raises `SecretFileError` for a file that others may read.
+    """
+    if url is None:
+        record = running(settings)
+        if record.addresses is None:
+            raise StillStartingError(str(settings.data_dir))
+        url = record.addresses.api
+    if not url.startswith(("http://", "https://")):
+        raise InvalidInputError("--api", "it begins with http:// or https://")
+    token = read_secret_file(token_file).reveal()
+    if not token.isascii():
+        raise SecretFileError(str(token_file), "that is no access token")
+    client = ApiClient(url, token, certificate_file=settings.api.tls_certificate_file)
     try:
         yield client
     finally:
@@ -76,4 +97,6 @@ def admin_client(settings: Settings) -> Iterator[ApiClient]:
 def _refused(status: int, answer: object) -> RefusedError:
     problem = answer if isinstance(answer, dict) else {}
     code = str(problem.get("code") or problem.get("title") or "no reason given")
-    return RefusedError(status, code, str(problem.get("detail") or ""))
+    wrong = [f"{each.get('field')}: {each.get('message')}" for each in problem.get("errors") or ()]
+    detail = "; ".join([str(problem.get("detail") or ""), *wrong])
+    return RefusedError(status, code, detail, str(problem.get("remedy") or ""))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
@@ -15,6 +18,31 @@ File = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read 
 Hex = Annotated[bool, typer.Option("--hex", help="The message is written in hex: a digest, say.")]
 Base64 = Annotated[bool, typer.Option("--base64", help="Binary in base64 instead of hex, in and out.")]
 
+OUT_HELP = "Write the bytes alone to this new file, which you alone can read; - prints them."
+Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help=OUT_HELP)]
+
+
+@contextlib.contextmanager
+def private_file(path: Path | None) -> Iterator[BinaryIO | None]:
+    """A new file of mode 0600, gone again if the block fails; None where there is no path, or ``-``.
+
+    It is made before there is anything to write: what cannot be kept is not to be asked for.
+    """
+    if path is None or str(path) == "-":
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        reason = f"no new file can be made there: {error.strerror}; name another"
+        raise typer.BadParameter(reason, param_hint="--out") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
 
 def bytes_of(text: str | None, file: Path | None, *, as_hex: bool = False) -> bytes:
     """The bytes of a text, a file or standard input; a file named ``-`` is standard input too."""
@@ -23,7 +51,7 @@ def bytes_of(text: str | None, file: Path | None, *, as_hex: bool = False) -> by
     elif text is None or text == "-":
         data = sys.stdin.buffer.read()
     else:
-        data = text.encode()
+        data = os.fsencode(text)
     return from_written(data.decode("ascii", "replace"), base64=False) if as_hex else data
 
 

@@ -89,7 +89,9 @@ class NotAnsweringError(AnyaError):
 
     code = "not-answering"
     message = "{} does not answer as it should: {}"
-    remedy = "See the logs that 'anya up' named, or start the platform again."
+    remedy = (
+        "Check --api if you gave it; else see the logs that 'anya up' named, or start the platform again."
+    )
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url, reason)
@@ -102,8 +104,10 @@ class RefusedError(AnyaError):
     message = "the platform refused with status {} ({}): {}"
     remedy = "Do what its answer says, then try again."
 
-    def __init__(self, status: int, problem: str, detail: str) -> None:
-        super().__init__(status, problem, detail)
+    def __init__(self, status: int, problem: str, detail: str, remedy: str = "") -> None:
+        super().__init__(status, problem, detail, remedy)
+        if remedy:
+            self.remedy = remedy  # type: ignore[misc]  # the platform's own, in the place of the class's
         self.status = status
         self.problem = problem
 
@@ -117,6 +121,17 @@ class UnforeseenError(AnyaError):
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(kind, reason)
+
+
+class CommandFaultError(AnyaError):
+    """A command met an error of Python's that nobody foresaw. Its text is not shown: it may hold a secret."""
+
+    code = "fault"
+    message = "{} at {}"
+    remedy = "This is a fault of ours: please report it with the command that met it."
+
+    def __init__(self, kind: str, place: str) -> None:
+        super().__init__(kind, place)
 
 
 class StuckPlatformError(AnyaError):

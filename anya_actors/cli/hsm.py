@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anya_actors.cli import hsm_keys, hsm_operations, hsm_seal, hsm_sessions
+from anya_actors.cli import hsm_approvals, hsm_keys, hsm_operations, hsm_seal, hsm_sessions
 from anya_actors.cli.hsm_keys import BASE
 from anya_actors.cli.hsm_metrics import metrics
 from anya_actors.cli.options import Config, DataDir, Json
@@ -19,7 +19,11 @@ app.add_typer(audit_app, name="audit")
 app.command()(metrics)
 app.command("keys")(hsm_keys.list_keys)
 app.command("wrapping-key")(hsm_keys.wrapping_key)
+hsm_keys.app.command()(hsm_approvals.approve)
+hsm_keys.app.command("approvals")(hsm_approvals.key_approvals)
+hsm_keys.app.command()(hsm_operations.xpub)
 app.add_typer(hsm_keys.app, name="key")
+app.command()(hsm_approvals.approvals)
 app.add_typer(hsm_sessions.app, name="session")
 app.add_typer(hsm_operations.app)
 app.command()(hsm_seal.status)

@@ -32,6 +32,7 @@ Policy = Annotated[
         "derived=true, convergent=true, backup=true, every_version=true",
     ),
 ]
+Digest = Annotated[str, typer.Option("--digest", help="Of RSA-OAEP: sha1, sha256, sha384 or sha512.")]
 _LISTS: Final = ("paths", "guarded", "approvers")
 
 
@@ -112,6 +113,7 @@ def import_key(
     wrapped: Annotated[
         bool, typer.Option("--wrapped", help="The file holds a key wrapped to 'wrapping-key'.")
     ] = False,
+    digest: Digest = "sha256",
     allow: Allowed = None,
     owner: Owner = None,
     policy: Policy = None,
@@ -124,7 +126,7 @@ def import_key(
     facts = _facts(name, key_type, allow, owner, policy)
     data = bytes_of(None, file, as_hex=as_hex)
     if wrapped:
-        content = {"wrapped_hex": data.hex(), "form": form}
+        content = {"wrapped_hex": data.hex(), "form": form, "digest": digest}
     else:
         from anya_actors.cli.sealing import sealed_material
 
@@ -225,20 +227,6 @@ def destroy(name: Name, data_dir: DataDir = None, config: Config = None, json: J
     Remote(data_dir, config, json).post_and_show(place_of(name, "destroy"), {})
 
 
-@app.command()
-def approve(
-    name: Name,
-    operation: Annotated[str, typer.Argument(metavar="destroy|delete|export|rotate|configure")],
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
-    """Approve a guarded operation, as one of the key's approvers; it holds for an hour."""
-    Remote(data_dir, config, json).post_and_show(
-        place_of(name, "approvals", "given"), {"operation": operation}
-    )
-
-
 @app.command("back-up")
 def back_up(
     name: Name,
@@ -278,6 +266,7 @@ def export(
         typer.Argument(metavar="PEM_FILE", help="The recipient's RSA public key."),
     ],
     version: Annotated[int, typer.Option("--version", min=0, help="0 is the newest.")] = 0,
+    digest: Digest = "sha256",
     base64: Base64 = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -285,6 +274,7 @@ def export(
 ) -> None:
     """An exportable key, wrapped to the recipient: RSA-OAEP of an AES-256 key, and AES-KWP of the key."""
     remote = Remote(data_dir, config, json)
-    body = {"recipient_pem": bytes_in(recipient).decode("ascii", "replace"), "version": version}
+    pem = bytes_in(recipient).decode("ascii", "replace")
+    body = {"recipient_pem": pem, "version": version, "digest": digest}
     wrapped = remote.post(place_of(name, "export", "wrapped"), body)["wrapped_hex"]
     remote.show_record(written("wrapped", wrapped, base64=base64))

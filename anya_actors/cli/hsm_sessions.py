@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -12,6 +13,9 @@ from anya_actors.cli.remote import Remote
 
 app = typer.Typer(help="Open sessions.", no_args_is_help=True, rich_markup_mode=None)
 
+SessionId = Annotated[str, typer.Argument(metavar="SESSION_ID")]
+Keys = Annotated[list[str], typer.Argument(metavar="KEY...")]
+
 
 @app.command("list")
 def list_sessions(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
@@ -20,11 +24,26 @@ def list_sessions(data_dir: DataDir = None, config: Config = None, json: Json = 
     Remote(data_dir, config, json).show_items(f"{BASE}/sessions", columns)
 
 
+@app.command("open")
+def open_session(keys: Keys, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Open a session: a process of its own that holds these keys, until it is closed or idle too long."""
+    Remote(data_dir, config, json).post_and_show(f"{BASE}/sessions", {"keys": keys})
+
+
+@app.command()
+def extend(
+    session_id: SessionId, keys: Keys, data_dir: DataDir = None, config: Config = None, json: Json = False
+) -> None:
+    """Have an open session hold more keys of its owner."""
+    place = f"{BASE}/sessions/{quote(session_id, safe='')}/keys"
+    Remote(data_dir, config, json).post_and_show(place, {"keys": keys})
+
+
 @app.command()
 def close(
-    session_id: Annotated[str, typer.Argument(metavar="SESSION_ID")],
+    session_id: SessionId,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
     """Close a session at once: what it has not answered yet is refused."""
-    Remote(data_dir, config, False).delete(f"{BASE}/sessions/{session_id}")
+    Remote(data_dir, config, False).delete(f"{BASE}/sessions/{quote(session_id, safe='')}")

@@ -8,13 +8,17 @@ by others; 7 no platform runs (or it is still starting); 130 interrupted or forc
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anya_actors import __version__
 from anya_actors.cli import bitcoin, hsm, hsm_access, wallet
 from anya_actors.cli.options import Config, DataDir, Json, settings_of
+
+if TYPE_CHECKING:
+    from anya_actors.domain.machine import AnyaError
 
 app = typer.Typer(
     name="anya",
@@ -50,6 +54,23 @@ def main() -> None:
         # Whoever read our output has gone (``anya status | head``); that is no error of ours.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw ends in a sentence too
+        from anya_actors.cli.output import print_error
+
+        print_error(_fault(error))
+        sys.exit(1)
+
+
+def _fault(error: Exception) -> AnyaError:
+    from traceback import extract_tb
+
+    from anya_actors.cli.faults import CommandFaultError
+    from anya_actors.domain.machine import InvalidInputError
+
+    if isinstance(error, UnicodeError):
+        return InvalidInputError("what was given", "it is not text in UTF-8")
+    place = extract_tb(error.__traceback__)[-1]
+    return CommandFaultError(type(error).__name__, f"{Path(place.filename).name}:{place.lineno}")
 
 
 @app.callback(invoke_without_command=True)
@@ -162,6 +183,23 @@ def token_revoke(
     if not token_id and not subject:
         what["token"] = sys.stdin.read().strip()
     revoke_tokens(settings_of(data_dir, config), {name: value for name, value in what.items() if value})
+
+
+@token_app.command("rotate-key")
+def token_rotate_key(
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="End every token from before, the platform's own too.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Sign access tokens by a new key. After --revoke, start the platform again to use this command line."""
+    from anya_actors.cli.show import show_one
+    from anya_actors.cli.token import rotate_token_key
+
+    made = rotate_token_key(settings_of(data_dir, config), revoke=revoke)
+    show_one(made, as_json_lines=json)
 
 
 if __name__ == "__main__":

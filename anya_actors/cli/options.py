@@ -16,6 +16,14 @@ DataDir = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="PATH", help="The settings file, anya.toml.")
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="Your own access token, instead of the platform's."),
+]
+Api = Annotated[
+    str | None,
+    typer.Option("--api", metavar="URL", help="Where the HTTP API is, with --token-file; else here."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")]
 
 

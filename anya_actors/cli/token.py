@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from anya_actors.cli.api_client import admin_client
 from anya_actors.cli.faults import NotAnsweringError
 from anya_actors.config import Settings
@@ -26,3 +28,10 @@ def revoke_tokens(settings: Settings, what: dict[str, str]) -> None:
     """Return when no door takes the ``token``, ``token_id`` or the tokens of the ``subject`` any more."""
     with admin_client(settings) as client:
         client.post(f"{TOKENS}/revoke", what)
+
+
+def rotate_token_key(settings: Settings, *, revoke: bool) -> dict[str, Any]:
+    """The key that signs tokens from now on; with ``revoke`` no token from before is taken any more."""
+    with admin_client(settings) as client:
+        made: dict[str, Any] = client.post(f"{TOKENS}/rotate-key", {"revoke": revoke})
+        return made

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any, Final
 
 import typer
 
 from anya_actors.cli import psbt
 from anya_actors.cli.options import Config, DataDir, Json
-from anya_actors.cli.remote import Remote, argument_or_stdin
+from anya_actors.cli.remote import Remote, argument_or_stdin, text_on_stdin
 
 BASE: Final = "/api/v1/wallet"
 
@@ -237,7 +236,7 @@ def labels(
     """The wallet's labels; as a BIP329 file, out and in."""
     remote = Remote(data_dir, config, json)
     if import_file:
-        remote.post(_of(name, "labels", "import"), {"jsonl": sys.stdin.read()})
+        remote.post(_of(name, "labels", "import"), {"jsonl": text_on_stdin()})
     elif export:
         print(remote.get(_of(name, "labels", "export"))["jsonl"], end="")
     else:

@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from anya_actors.adapters.memory.process_guard import RecordingGuard
-from anya_actors.cli import api_client
-from anya_actors.cli.api_client import ApiClient
 from anya_actors.cli.faults import RefusedError
-from anya_actors.cli.hsm import app
 from anya_actors.domain.keys.algorithms import MAC_ALGORITHMS
 from anya_actors.domain.machine import InvalidInputError
-from anya_actors.serve.app import build_app
-from anya_actors.serve.settings import DoorSettings
 from anya_actors.services.hardening import NOT_LOCKED
-from anya_actors.testing.local_hsm import LocalHsm
 
 Invoke = Callable[..., Result]
 SECRET = bytes(range(32))
-
-
-class Through(httpx.BaseTransport):
-    """A caller that waits, before an application in the loop of ``runner``."""
-
-    def __init__(self, runner: asyncio.Runner, app: Any) -> None:
-        self._runner = runner
-        self._application = httpx.ASGITransport(app)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._runner.run(self._ask(request))
-
-    async def _ask(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._application.handle_async_request(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
-    """Run a command against an HSM, as its administrator."""
-    hsm = LocalHsm()
-    names = hsm.settings
-    door = build_app(hsm.actors, hsm.clock, DoorSettings(audience=names.audience, issuer=names.issuer))
-    with asyncio.Runner() as runner:
-        service = runner.run(hsm.start())
-        token = runner.run(service.issue_token("admin", ("admin",), 600, message_id="token"))
-        http = httpx.Client(
-            base_url="http://anya.test",
-            transport=Through(runner, door),
-            headers={"Authorization": f"Bearer {token}"},
-        )
-
-        @contextlib.contextmanager
-        def admin_client(_: object) -> Iterator[ApiClient]:
-            client = ApiClient("http://anya.test", token)
-            client._http = http
-            yield client
-
-        monkeypatch.setattr(api_client, "admin_client", admin_client)
-        yield lambda *arguments, stdin=None: CliRunner().invoke(app, list(arguments), input=stdin)
-        runner.run(door.state.door.drain())
-        runner.run(hsm.close())
 
 
 def record(answer: Result) -> dict[str, Any]:
@@ -157,7 +107,7 @@ def test_a_digest_is_signed_at_a_path(invoke: Invoke) -> None:
 
 def test_what_was_encrypted_opens_after_a_rotation_by_the_line_that_was_printed(invoke: Invoke) -> None:
     invoke("key", "create", "c", "--type", "aes256-gcm")
-    line = invoke("encrypt", "c", "plain", "--associated-data", "row 7").stdout
+    line = invoke("encrypt", "c", "--associated-data", "row 7", stdin="plain").stdout
     assert record(invoke("key", "rotate", "c"))["version"] == 2
     opened = record(invoke("decrypt", "c", "--associated-data", "row 7", stdin=line))
     assert (bytes.fromhex(opened["plaintext_hex"]), opened["version"]) == (b"plain", 1)
@@ -171,7 +121,7 @@ def test_what_was_encrypted_opens_after_a_rotation_by_the_line_that_was_printed(
 
 def test_binary_is_base64_where_that_is_asked_for(invoke: Invoke) -> None:
     invoke("key", "create", "c", "--type", "rsa-2048", "--allow", "encrypt", "--allow", "decrypt")
-    sealed = record(invoke("encrypt", "c", "plain", "--base64"))
+    sealed = record(invoke("encrypt", "c", "--base64", stdin="plain"))
     again = record(invoke("decrypt", "c", sealed["ciphertext_base64"], "--base64"))
     assert again["plaintext_base64"] == "cGxhaW4="
     assert record(invoke("decrypt", "c", stdin=json.dumps(sealed)))["plaintext_hex"] == b"plain".hex()
@@ -194,7 +144,7 @@ def test_a_derived_key_acts_by_its_context(invoke: Invoke) -> None:
     proof = record(invoke("sign", "k", "message", *here))["signature_hex"]
     assert record(invoke("verify", "k", proof, "message", *here))["valid"] is True
     assert refusal(invoke("verify", "k", proof, "message", "--context", "there")) == "invalid-signature"
-    line = invoke("encrypt", "c", "plain", *here).stdout
+    line = invoke("encrypt", "c", *here, stdin="plain").stdout
     assert invoke("decrypt", "c", "--raw", *here, stdin=line).stdout == "plain"
 
 
@@ -308,3 +258,116 @@ def test_a_guarded_operation_takes_an_approval(invoke: Invoke) -> None:
 
 def test_a_session_is_closed_by_its_id(invoke: Invoke) -> None:
     assert refusal(invoke("session", "close", "nobodys")) == "unknown-actor"
+
+
+def test_what_two_agree_on_and_what_is_stretched_goes_where_it_was_asked_for(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    for name, key_type in (("x", "x25519"), ("y", "x25519"), ("s", "secret")):
+        invoke("key", "create", name, "--type", key_type)
+    x, y = (invoke("key", "public", name, "--form", "raw").stdout.strip() for name in "xy")
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    told = record(invoke("agree", "x", y, "--out", str(mine)))
+    assert told == {"written_to": str(mine), "version": 1, "key": "x", "algorithm": "x25519"}
+    pem = tmp_path / "x.pem"
+    pem.write_text(invoke("key", "public", "x").stdout)
+    record(invoke("agree", "y", "--file", str(pem), "--out", str(theirs)))
+    assert mine.read_bytes() == theirs.read_bytes()
+    assert mine.stat().st_mode & 0o777 == 0o600
+    assert record(invoke("agree", "y", "--out", "-", stdin=x))["secret_hex"] == mine.read_bytes().hex()
+    how = ("--length", "48", "--info", "for this", "--salt", "00ff")
+    stretched = record(invoke("stretch", "s", "--out", "-", *how))["secret_hex"]
+    assert len(bytes.fromhex(stretched)) == 48
+    assert record(invoke("stretch", "s", "--out", "-", *how))["secret_hex"] == stretched
+    assert invoke("agree", "x", y).exit_code == 2, "it does not say where to"
+
+
+def test_a_secret_is_written_to_new_files_alone_and_leaves_none_where_it_was_refused(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    invoke("key", "create", "c", "--type", "aes256-gcm")
+    line = invoke("encrypt", "c", stdin="plain").stdout
+    there = tmp_path / "there"
+    assert record(invoke("decrypt", "c", "--out", str(there), stdin=line))["written_to"] == str(there)
+    assert there.read_bytes() == b"plain"
+    again = invoke("decrypt", "c", "--out", str(there), stdin=line)
+    assert (again.exit_code, there.read_bytes()) == (2, b"plain")
+    other = tmp_path / "other"
+    assert refusal(invoke("decrypt", "c", "00", "--out", str(other))) == "invalid-ciphertext"
+    assert not other.exists()
+    record(invoke("random", "9", "--out", str(other)))
+    assert len(other.read_bytes()) == 9
+
+
+def test_a_plaintext_on_the_command_line_is_not_taken(invoke: Invoke) -> None:
+    invoke("key", "create", "c", "--type", "aes256-gcm")
+    refused = invoke("encrypt", "c", "a plaintext")
+    assert refused.exit_code == 2
+    assert "a plaintext" not in refused.output
+
+
+def test_a_ciphertext_is_encrypted_anew_by_the_newest_version(invoke: Invoke) -> None:
+    invoke("key", "create", "c", "--type", "aes256-gcm")
+    line = invoke("encrypt", "c", "--associated-data", "row", stdin="plain").stdout
+    invoke("key", "rotate", "c")
+    anew = invoke("rewrap", "c", "--associated-data", "row", stdin=line).stdout
+    assert (json.loads(line)["version"], json.loads(anew)["version"]) == (1, 2)
+    assert invoke("decrypt", "c", "--raw", "--associated-data", "row", stdin=anew).stdout == "plain"
+    back = invoke("rewrap", "c", "--associated-data", "row", "--to-version", "1", stdin=anew)
+    assert (
+        refusal(back) == "invalid-input"
+    )  # encryption by the newest alone, unless it is configured otherwise
+
+
+def test_approvers_approve_by_their_own_tokens_perhaps_one_message_alone(
+    anya: Invoke, invoke: Invoke, tmp_path: Path
+) -> None:
+    guard = ("guarded=sign,configure", "approvers=alice,bob", "approvals_needed=2")
+    invoke("key", "create", "g", *(word for bound in guard for word in ("--policy", bound)))
+    invoke("key", "create", "free")
+    tokens: dict[str, tuple[str, str]] = {}
+    for name in ("alice", "bob"):
+        file = tmp_path / name
+        file.write_text(anya("token", "create", "--subject", name, "--role", "approver").stdout)
+        tokens[name] = ("--token-file", str(file))
+    first, second = records(invoke("approvals"))
+    assert (first["operation"], first["missing"], second["missing"]) == ("sign", 2, 2)
+    record(invoke("key", "approve", "g", "sign", "--uses", "2", *tokens["alice"]))
+    message = tmp_path / "message"
+    message.write_text("pay 5")
+    record(invoke("key", "approve", "g", "sign", "--message-file", str(message), *tokens["bob"]))
+    first, _ = records(invoke("approvals"))
+    digest = sha256(b"pay 5").hexdigest()
+    assert (first["missing"], first["given_by"]) == (1, ["alice", f"bob for {digest}"])
+    given = records(invoke("key", "approvals", "g", *tokens["bob"]))
+    assert {(each["approver"], each["digest"]) for each in given} == {("alice", ""), ("bob", digest)}
+    assert refusal(invoke("sign", "g", "pay 50")) == "approval-needed"
+    assert len(record(invoke("sign", "g", "pay 5"))["signature_hex"]) == 128
+    assert [each["uses"] for each in records(invoke("key", "approvals", "g"))] == [1]
+    both = invoke("key", "approve", "g", "sign", "--digest", digest, "--message-file", str(message))
+    assert both.exit_code == 2
+
+
+def test_a_bip32_key_shows_its_extended_public_key(invoke: Invoke) -> None:
+    invoke("key", "create", "w", "--type", "bip32")
+    assert record(invoke("key", "xpub", "w"))["extended_public_key"].startswith("xpub")
+    below = record(invoke("key", "xpub", "w", "m/84h/1h/0h", "--testnet"))
+    assert (below["extended_public_key"][:4], below["path"]) == ("tpub", "m/84h/1h/0h")
+    assert records(invoke("session", "list")) == []
+
+
+def test_a_session_is_opened_extended_and_closed(invoke: Invoke) -> None:
+    for name in ("a", "b"):
+        invoke("key", "create", name)
+    session = record(invoke("session", "open", "a"))["session_id"]
+    assert record(invoke("session", "extend", session, "b"))["keys"] == ["a", "b"]
+    assert [each["session_id"] for each in records(invoke("session", "list"))] == [session]
+    assert invoke("session", "close", session).exit_code == 0
+    assert records(invoke("session", "list")) == []
+
+
+def test_a_refusal_names_the_field_and_says_what_to_do(invoke: Invoke) -> None:
+    answer = invoke("key", "create", "k", "--policy", "nonsense=1")
+    text = str(answer.exception)
+    assert "policy.nonsense" in text
+    assert text.endswith("GET /openapi.json describes them.")

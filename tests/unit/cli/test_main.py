@@ -106,3 +106,38 @@ def test_a_doctor_tries_whether_memory_can_be_locked(monkeypatch: pytest.MonkeyP
         (finding,) = [each for each in findings(load_settings()) if each.check == "locked memory"]
         assert finding.well is allowed
         assert ("may be swapped" in finding.found) is not allowed
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyError("a secret"), "KeyError at test_main.py:"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a secret"), "it is not text in UTF-8"),
+    ],
+)
+def test_what_nobody_foresaw_ends_in_a_sentence_without_its_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("anya_actors.cli.main.app", fail)
+    code, _, err = anya(capsys, monkeypatch)
+    assert code == 1
+    assert text in err
+    assert "Traceback" not in err
+    assert "a secret" not in err
+
+
+def test_a_token_that_others_may_read_is_not_sent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a-token")
+    file.chmod(0o644)
+    command = ("hsm", "key", "approve", "k", "sign", "--token-file", str(file), "--api")
+    assert anya(capsys, monkeypatch, *command, "http://127.0.0.1:9")[0] == 6
+    file.chmod(0o600)
+    code, _, err = anya(capsys, monkeypatch, *command, "127.0.0.1:9")
+    assert (code, "begins with http" in err) == (1, True)
+    assert anya(capsys, monkeypatch, *command[:5], "--api", "http://127.0.0.1:9")[0] == 2
