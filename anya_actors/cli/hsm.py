@@ -10,7 +10,7 @@ import typer
 from anya_actors.cli import hsm_approvals, hsm_keys, hsm_operations, hsm_seal, hsm_sessions
 from anya_actors.cli.hsm_keys import BASE
 from anya_actors.cli.hsm_metrics import metrics
-from anya_actors.cli.options import Config, DataDir, Json
+from anya_actors.cli.options import Config, DataDir, Json, asking
 from anya_actors.cli.remote import Remote
 
 app = typer.Typer(help="The HSM.", no_args_is_help=True, rich_markup_mode=None)
@@ -39,18 +39,19 @@ Since = Annotated[
 
 
 @audit_app.command("list")
-def list_entries(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def list_entries(remote: Remote) -> None:
     """Every entry, oldest first: who did what with which key."""
     columns = ("sequence", "owner", "operation", "key", "key_version", "algorithm", "count", "outcome")
-    Remote(data_dir, config, json).show_items(f"{BASE}/audit", columns)
+    remote.show_items(f"{BASE}/audit", columns)
 
 
 @audit_app.command()
-def verify(since: Since = None, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def verify(remote: Remote, since: Since = None) -> None:
     """Recompute the whole chain; an error names the first entry that was altered, removed or moved."""
     from anya_actors.cli.audit_checks import check_checkpoint, check_consistency
 
-    remote = Remote(data_dir, config, json)
     report: dict[str, Any] = remote.get(f"{BASE}/audit/verify")
     checkpoint = remote.get(f"{BASE}/audit/checkpoint")
     check_checkpoint(checkpoint)
@@ -60,22 +61,18 @@ def verify(since: Since = None, data_dir: DataDir = None, config: Config = None,
 
 
 @audit_app.command("checkpoint")
-def checkpoint_command(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def checkpoint_command(remote: Remote) -> None:
     """The HSM's signature for its log as it is now; saved elsewhere, it witnesses against rewriting."""
-    Remote(data_dir, config, json).show(f"{BASE}/audit/checkpoint")
+    remote.show(f"{BASE}/audit/checkpoint")
 
 
 @audit_app.command()
-def proof(
-    sequence: Annotated[int, typer.Argument(min=1, metavar="SEQUENCE")],
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@asking
+def proof(remote: Remote, sequence: Annotated[int, typer.Argument(min=1, metavar="SEQUENCE")]) -> None:
     """Proof that the HSM signs for an entry, checked before it is printed."""
     from anya_actors.cli.audit_checks import check_inclusion
 
-    remote = Remote(data_dir, config, json)
     found = remote.get(f"{BASE}/audit/{sequence}/proof")
     check_inclusion(found, sequence)
     remote.show_record(found)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Final
-from urllib.parse import quote
 
 import typer
 
-from anya_actors.cli.options import Config, DataDir, Json
-from anya_actors.cli.remote import Remote
+from anya_actors.cli.options import Config, DataDir, asking
+from anya_actors.cli.remote import Remote, at
 
 CLIENTS: Final = "/api/v1/security/clients"
 
@@ -20,7 +19,9 @@ ClientId = Annotated[str, typer.Argument(metavar="CLIENT")]
 
 
 @client_app.command()
+@asking
 def create(
+    remote: Remote,
     client_id: ClientId,
     scopes: Annotated[
         str, typer.Option("--scopes", help="What it may have, separated by commas or spaces.")
@@ -32,9 +33,6 @@ def create(
     subject: Annotated[
         str, typer.Option("--subject", help="Whom its tokens speak for; by default itself.")
     ] = "",
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Register a client and show its secret, once."""
     body = {
@@ -44,40 +42,42 @@ def create(
         "roles": role or [],
         "ttl_s": ttl,
     }
-    Remote(data_dir, config, json).post_and_show(CLIENTS, body)
+    remote.post_and_show(CLIENTS, body)
 
 
 @client_app.command("list")
-def list_clients(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def list_clients(remote: Remote) -> None:
     """Every client, without its secrets."""
     columns = ("client_id", "subject", "scopes", "roles", "ttl_s", "enabled", "used_unix_ms")
-    Remote(data_dir, config, json).show_items(CLIENTS, columns)
+    remote.show_items(CLIENTS, columns)
 
 
 @client_app.command()
+@asking
 def rotate(
+    remote: Remote,
     client_id: ClientId,
     overlap: Annotated[
         int, typer.Option("--overlap", min=0, help="Seconds for which the other secrets still hold.")
     ] = 0,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Give a client another secret and show it, once."""
-    Remote(data_dir, config, json).post_and_show(_path(client_id, "/rotate"), {"overlap_s": overlap})
+    remote.post_and_show(_path(client_id, "rotate"), {"overlap_s": overlap})
 
 
 @client_app.command()
-def disable(client_id: ClientId, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def disable(remote: Remote, client_id: ClientId) -> None:
     """Give a client no more tokens, and end those it has; done when no door takes them any more."""
-    Remote(data_dir, config, json).post_and_show(_path(client_id, "/disable"), {})
+    remote.post_and_show(_path(client_id, "disable"), {})
 
 
 @client_app.command()
-def enable(client_id: ClientId, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def enable(remote: Remote, client_id: ClientId) -> None:
     """Let a disabled client get tokens again."""
-    Remote(data_dir, config, json).post_and_show(_path(client_id, "/enable"), {})
+    remote.post_and_show(_path(client_id, "enable"), {})
 
 
 @client_app.command()
@@ -86,5 +86,5 @@ def delete(client_id: ClientId, data_dir: DataDir = None, config: Config = None)
     Remote(data_dir, config, as_json_lines=False).delete(_path(client_id))
 
 
-def _path(client_id: str, change: str = "") -> str:
-    return f"{CLIENTS}/{quote(client_id, safe='')}{change}"
+def _path(client_id: str, *change: str) -> str:
+    return at(CLIENTS, client_id, *change)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 import typer
 
 from anya_actors.cli.binary import Base64, bytes_in, bytes_of, read_printed, written
-from anya_actors.cli.options import Config, DataDir, Json
-from anya_actors.cli.remote import Remote
+from anya_actors.cli.options import Config, DataDir, asking
+from anya_actors.cli.remote import Remote, at
 
 BASE: Final = "/api/v1/security"
 
@@ -38,9 +39,7 @@ _LISTS: Final = ("paths", "guarded", "approvers")
 
 def place_of(name: str, *rest: str) -> str:
     """Where the API has a key, or a part of it."""
-    from urllib.parse import quote
-
-    return "/".join((f"{BASE}/keys/{quote(name, safe='')}", *rest))
+    return at(BASE, "keys", name, *rest)
 
 
 def policy_of(bounds: list[str] | None) -> dict[str, Any]:
@@ -72,34 +71,37 @@ def _facts(
     return facts if owner is None else facts | {"owner": owner}
 
 
-def list_keys(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def list_keys(remote: Remote) -> None:
     """Every key, public parts only."""
     columns = ("name", "key_type", "version", "state", "owner", "operations")
-    Remote(data_dir, config, json).show_items(f"{BASE}/keys", columns)
+    remote.show_items(f"{BASE}/keys", columns)
 
 
-def wrapping_key(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def wrapping_key(remote: Remote) -> None:
     """The RSA-4096 public key (PEM) that a key from outside may be wrapped to."""
-    print(Remote(data_dir, config, json).get(f"{BASE}/wrapping-key")["public_key_pem"], end="")
+    print(remote.get(f"{BASE}/wrapping-key")["public_key_pem"], end="")
 
 
 @app.command()
+@asking
 def create(
+    remote: Remote,
     name: Name,
     key_type: KeyType = "ed25519",
     allow: Allowed = None,
     owner: Owner = None,
     policy: Policy = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Draw a key inside the HSM; without --allow it does what its type is for."""
-    Remote(data_dir, config, json).post_and_show(f"{BASE}/keys", _facts(name, key_type, allow, owner, policy))
+    remote.post_and_show(f"{BASE}/keys", _facts(name, key_type, allow, owner, policy))
 
 
 @app.command("import")
+@asking
 def import_key(
+    remote: Remote,
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="It holds the key; - for stdin.")],
     key_type: KeyType = "ed25519",
@@ -117,12 +119,8 @@ def import_key(
     allow: Allowed = None,
     owner: Owner = None,
     policy: Policy = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Take in a key from a file or standard input; it is sealed here and opened in the HSM's process."""
-    remote = Remote(data_dir, config, json)
     facts = _facts(name, key_type, allow, owner, policy)
     data = bytes_of(None, file, as_hex=as_hex)
     if wrapped:
@@ -137,9 +135,10 @@ def import_key(
 
 
 @app.command()
-def show(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def show(remote: Remote, name: Name) -> None:
     """One key, its versions and its policy."""
-    Remote(data_dir, config, json).show(place_of(name))
+    remote.show(place_of(name))
 
 
 @app.command()
@@ -151,30 +150,29 @@ def public(
     config: Config = None,
 ) -> None:
     """Print a public key and nothing else."""
-    path = f"{place_of(name, 'public')}?form={form}&version={version}"
+    path = f"{place_of(name, 'public')}?{urlencode({'form': form, 'version': version})}"
     print(Remote(data_dir, config, True).get(path)["public_key"].rstrip("\n"))
 
 
 @app.command()
-def rotate(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def rotate(remote: Remote, name: Name) -> None:
     """Draw a new version, which signs and encrypts from now on."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "rotate"), {})
+    remote.post_and_show(place_of(name, "rotate"), {})
 
 
 @app.command()
+@asking
 def configure(
+    remote: Remote,
     name: Name,
     minimum_version: Annotated[int | None, typer.Option("--minimum-version", min=1)] = None,
     minimum_encryption_version: Annotated[
         int | None, typer.Option("--minimum-encryption-version", min=0, help="0 is the newest alone.")
     ] = None,
     policy: Policy = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Set from which version on a key serves, and its policy; what is not given stays."""
-    remote = Remote(data_dir, config, json)
     now = remote.get(place_of(name))
     given = {
         "minimum_version": minimum_version,
@@ -186,80 +184,79 @@ def configure(
 
 
 @app.command()
+@asking
 def trim(
+    remote: Remote,
     name: Name,
     first: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The first that is kept.")],
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Forget for ever the versions before one."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "trim"), {"first": first})
+    remote.post_and_show(place_of(name, "trim"), {"first": first})
 
 
 @app.command()
-def disable(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def disable(remote: Remote, name: Name) -> None:
     """Let nobody use a key; sessions that hold it are closed at once."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "disable"), {})
+    remote.post_and_show(place_of(name, "disable"), {})
 
 
 @app.command()
-def enable(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def enable(remote: Remote, name: Name) -> None:
     """Let a key be used again."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "enable"), {})
+    remote.post_and_show(place_of(name, "enable"), {})
 
 
 @app.command()
-def delete(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def delete(remote: Remote, name: Name) -> None:
     """Let nobody use a key; for its waiting period 'restore' takes that back."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "delete"), {})
+    remote.post_and_show(place_of(name, "delete"), {})
 
 
 @app.command()
-def restore(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def restore(remote: Remote, name: Name) -> None:
     """Take a deletion back; the key is then disabled."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "restore"), {})
+    remote.post_and_show(place_of(name, "restore"), {})
 
 
 @app.command()
-def destroy(name: Name, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def destroy(remote: Remote, name: Name) -> None:
     """Forget a deleted key for ever, once its waiting period is over."""
-    Remote(data_dir, config, json).post_and_show(place_of(name, "destroy"), {})
+    remote.post_and_show(place_of(name, "destroy"), {})
 
 
 @app.command("back-up")
-def back_up(
-    name: Name,
-    base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@asking
+def back_up(remote: Remote, name: Name, base64: Base64 = False) -> None:
     """The whole key, sealed so that only this HSM opens it; its policy must allow backup."""
-    remote = Remote(data_dir, config, json)
     remote.show_record(
         written("backup", remote.post(place_of(name, "backups", "new"), {})["backup_hex"], base64=base64)
     )
 
 
 @app.command("bring-back")
+@asking
 def bring_back(
+    remote: Remote,
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What 'back-up' printed; - for stdin.")],
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Bring a deleted or destroyed key back out of its backup; it is then disabled."""
     text = bytes_of(None, file).decode("ascii", "replace")
     backup, _ = read_printed(text, "backup", base64=base64)
     body = {"backup_hex": backup.hex()}
-    Remote(data_dir, config, json).post_and_show(place_of(name, "backups", "restored"), body)
+    remote.post_and_show(place_of(name, "backups", "restored"), body)
 
 
 @app.command()
+@asking
 def export(
+    remote: Remote,
     name: Name,
     recipient: Annotated[
         Path,
@@ -268,12 +265,8 @@ def export(
     version: Annotated[int, typer.Option("--version", min=0, help="0 is the newest.")] = 0,
     digest: Digest = "sha256",
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """An exportable key, wrapped to the recipient: RSA-OAEP of an AES-256 key, and AES-KWP of the key."""
-    remote = Remote(data_dir, config, json)
     pem = bytes_in(recipient).decode("ascii", "replace")
     body = {"recipient_pem": pem, "version": version, "digest": digest}
     wrapped = remote.post(place_of(name, "export", "wrapped"), body)["wrapped_hex"]

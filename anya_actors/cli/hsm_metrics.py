@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, Final
 
-from anya_actors.cli.options import Config, DataDir, Json
+from anya_actors.cli.options import asking
 from anya_actors.cli.remote import Remote
 
 COLUMNS: Final = (
@@ -15,9 +15,9 @@ COLUMNS: Final = (
 )
 
 
-def metrics(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def metrics(remote: Remote) -> None:
     """What the HSM did since it came to life, by key and algorithm; p50 and p99 are upper bounds."""
-    remote = Remote(data_dir, config, json)
     found = remote.get("/api/v1/security/metrics")
     bounds_s = found["bucket_bounds_s"]
     rows = [row_of(each, bounds_s) for each in found["operations"]]

@@ -25,7 +25,7 @@ from anya_actors.cli.binary import (
     written,
 )
 from anya_actors.cli.hsm_keys import BASE, Name, place_of
-from anya_actors.cli.options import Config, DataDir, Json
+from anya_actors.cli.options import asking
 from anya_actors.cli.remote import Remote, argument_or_stdin
 
 app = typer.Typer(rich_markup_mode=None)
@@ -85,7 +85,9 @@ def _keep(remote: Remote, file: BinaryIO, path: Path | None, found: Any) -> None
 
 
 @app.command()
+@asking
 def sign(
+    remote: Remote,
     key: Name,
     message: Message = None,
     algorithm: Algorithm = "",
@@ -101,12 +103,8 @@ def sign(
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Sign a message; ecdsa-secp256k1, schnorr-bip340 and their like sign a 32-byte digest."""
-    remote = Remote(data_dir, config, json)
     fields: dict[str, Any] = {"data_hex": bytes_of(message, file, as_hex=as_hex).hex()}
     fields |= {"path": path, "version": version} | _context(context)
     if merkle_root is not None:
@@ -116,7 +114,9 @@ def sign(
 
 
 @app.command()
+@asking
 def verify(
+    remote: Remote,
     key: Name,
     signature: Annotated[str, typer.Argument(metavar="SIGNATURE", help="Hex, or base64 with --base64.")],
     message: Message = None,
@@ -127,12 +127,8 @@ def verify(
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Verify a signature, or the code of an HMAC or CMAC key; an error if it does not hold."""
-    remote = Remote(data_dir, config, json)
     proof = from_written(signature, base64=base64).hex()
     data = bytes_of(message, file, as_hex=as_hex).hex()
     fields = {"data_hex": data, "signature_hex": proof, "path": path, "version": version}
@@ -142,7 +138,9 @@ def verify(
 
 
 @app.command()
+@asking
 def encrypt(
+    remote: Remote,
     key: Name,
     stdin: Plaintext = "-",
     algorithm: Algorithm = "",
@@ -152,14 +150,10 @@ def encrypt(
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Encrypt a file or standard input; keep the version that is printed, which opens it."""
     if stdin != "-":
         raise typer.BadParameter("pipe the plaintext or name its --file: others see a command line")
-    remote = Remote(data_dir, config, json)
     data = bytes_of(None, file, as_hex=as_hex).hex()
     fields = {"associated_data_hex": associated_data.encode().hex(), "version": version} | _context(context)
     found = _perform(remote, "encrypt", key, algorithm, data_hex=data, **fields)
@@ -167,7 +161,9 @@ def encrypt(
 
 
 @app.command()
+@asking
 def decrypt(
+    remote: Remote,
     key: Name,
     ciphertext: Ciphertext = "-",
     algorithm: Algorithm = "",
@@ -177,12 +173,8 @@ def decrypt(
     raw: Annotated[bool, typer.Option("--raw", help="Print the plaintext and nothing else.")] = False,
     out: Out = None,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Decrypt; an error that does not say why if it does not open."""
-    remote = Remote(data_dir, config, json)
     facts = _sealed(ciphertext, associated_data, version, context, base64=base64)
     with private_file(out) as kept:
         found = _perform(remote, "decrypt", key, algorithm, **facts)
@@ -196,7 +188,9 @@ def decrypt(
 
 
 @app.command()
+@asking
 def rewrap(
+    remote: Remote,
     key: Name,
     ciphertext: Ciphertext = "-",
     algorithm: Algorithm = "",
@@ -205,12 +199,8 @@ def rewrap(
     to_version: Annotated[int, typer.Option("--to-version", min=0, help="0 is the newest.")] = 0,
     context: Context = "",
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Encrypt anew, by another version of the key, what a ciphertext holds; nobody sees it meanwhile."""
-    remote = Remote(data_dir, config, json)
     facts = _sealed(ciphertext, associated_data, version, context, base64=base64)
     found = _perform(remote, "rewrap", key, algorithm, to_version=to_version, **facts)
     _show(remote, "ciphertext", found, base64=base64)
@@ -224,7 +214,9 @@ def _sealed(text: str, associated: str, version: int, context: str, *, base64: b
 
 
 @app.command()
+@asking
 def mac(
+    remote: Remote,
     key: Name,
     message: Message = None,
     algorithm: Algorithm = "",
@@ -232,12 +224,8 @@ def mac(
     file: File = None,
     as_hex: Hex = False,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """The message authentication code (HMAC, CMAC) of a message; 'verify' checks it."""
-    remote = Remote(data_dir, config, json)
     data = bytes_of(message, file, as_hex=as_hex).hex()
     _show(
         remote, "mac", _perform(remote, "mac", key, algorithm, data_hex=data, version=version), base64=base64
@@ -245,7 +233,9 @@ def mac(
 
 
 @app.command()
+@asking
 def agree(
+    remote: Remote,
     key: Name,
     out: SecretOut,
     public_key: Annotated[
@@ -259,18 +249,16 @@ def agree(
         Path | None, typer.Option("--file", metavar="FILE", help="The other's key: PEM, JWK or hex.")
     ] = None,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """A secret shared with the holder of another public key (Diffie-Hellman)."""
-    remote = Remote(data_dir, config, json)
     fields: dict[str, Any] = {"public_key": bytes_of(public_key, file).decode("utf-8", "replace").strip()}
     _secret(remote, "agree", key, algorithm, out, fields | {"path": path, "version": version}, base64=base64)
 
 
 @app.command()
+@asking
 def stretch(
+    remote: Remote,
     key: Name,
     out: SecretOut,
     length: Annotated[int, typer.Option("--length", min=1, max=65_536, help="How many bytes.")] = 32,
@@ -284,12 +272,8 @@ def stretch(
     lanes: Annotated[int, typer.Option("--lanes", min=1, help="Of Argon2id.")] = 1,
     version: Version = 0,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Bytes derived from a key of type 'secret': a passphrase, or what others agreed on."""
-    remote = Remote(data_dir, config, json)
     fields: dict[str, Any] = {"length": length, "iterations": iterations, "memory_kib": memory_kib}
     fields |= {"salt_hex": from_written(salt, base64=False).hex(), "info_hex": info.encode().hex()}
     fields |= {"lanes": lanes, "version": version}
@@ -315,18 +299,16 @@ def _secret(
             _show(remote, "secret", found, base64=base64)
 
 
+@asking
 def xpub(
+    remote: Remote,
     name: Name,
     path: Annotated[
         str, typer.Argument(metavar="[PATH]", help="Such as m/84h/0h/0h; else the key's own.")
     ] = "",
     testnet: Annotated[bool, typer.Option("--testnet", help="As test networks write it.")] = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """The extended public key of a bip32 key at a path (BIP32)."""
-    remote = Remote(data_dir, config, json)
     with session_for(remote, name) as session:
         place = f"{session}{place_of(name).removeprefix(BASE)}/extended-public-key"
         found = remote.get(f"{place}?{urlencode({'path': path, 'testnet': testnet})}")
@@ -334,16 +316,14 @@ def xpub(
 
 
 @app.command()
+@asking
 def random(
+    remote: Remote,
     length: Annotated[int, typer.Argument(metavar="BYTES", min=1, max=65_536)] = 32,
     out: Out = None,
     base64: Base64 = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Unpredictable bytes."""
-    remote = Remote(data_dir, config, json)
     with private_file(out) as kept:
         found = remote.post(f"{BASE}/random", {"length": length})
         if kept is not None:

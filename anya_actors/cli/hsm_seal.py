@@ -7,33 +7,35 @@ from typing import Annotated
 import typer
 
 from anya_actors.cli.hsm_keys import BASE
-from anya_actors.cli.options import Config, DataDir, Json
+from anya_actors.cli.options import Config, DataDir, Json, asking
 from anya_actors.cli.remote import Remote
 
 
-def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def status(remote: Remote) -> None:
     """Whether the HSM is sealed, how far a rekeying is, and whether its memory is kept out of swap."""
-    Remote(data_dir, config, json).show(f"{BASE}/seal-status")
+    remote.show(f"{BASE}/seal-status")
 
 
-def seal(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def seal(remote: Remote) -> None:
     """Wipe every key from memory and close every session. Only an unsealing ends it, no restart does."""
-    Remote(data_dir, config, json).post_and_show(f"{BASE}/seal", {})
+    remote.post_and_show(f"{BASE}/seal", {})
 
 
-def unseal(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def unseal(remote: Remote) -> None:
     """Have the HSM read its passphrase file, or its shares, and serve."""
-    Remote(data_dir, config, json).post_and_show(f"{BASE}/unseal", {})
+    remote.post_and_show(f"{BASE}/unseal", {})
 
 
+@asking
 def rekey(
+    remote: Remote,
     master: Annotated[bool, typer.Option("--master", help="Draw a new master key too.")] = False,
-    data_dir: DataDir = None,
-    config: Config = None,
-    json: Json = False,
 ) -> None:
     """Wrap every key by a new key-encryption key, while everything goes on; `status` tells how far it is."""
-    Remote(data_dir, config, json).post_and_show(f"{BASE}/rekey", {"new_master_key": master})
+    remote.post_and_show(f"{BASE}/rekey", {"new_master_key": master})
 
 
 def change_passphrase(

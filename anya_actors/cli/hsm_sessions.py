@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from anya_actors.cli.hsm_keys import BASE
-from anya_actors.cli.options import Config, DataDir, Json
-from anya_actors.cli.remote import Remote
+from anya_actors.cli.options import Config, DataDir, asking
+from anya_actors.cli.remote import Remote, at
 
 app = typer.Typer(help="Open sessions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,25 +17,26 @@ Keys = Annotated[list[str], typer.Argument(metavar="KEY...")]
 
 
 @app.command("list")
-def list_sessions(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def list_sessions(remote: Remote) -> None:
     """Every open session, and the keys that its process may hold."""
     columns = ("session_id", "owner", "keys", "opened_unix_ms", "idle_timeout_s", "absolute_timeout_s")
-    Remote(data_dir, config, json).show_items(f"{BASE}/sessions", columns)
+    remote.show_items(f"{BASE}/sessions", columns)
 
 
 @app.command("open")
-def open_session(keys: Keys, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+@asking
+def open_session(remote: Remote, keys: Keys) -> None:
     """Open a session: a process of its own that holds these keys, until it is closed or idle too long."""
-    Remote(data_dir, config, json).post_and_show(f"{BASE}/sessions", {"keys": keys})
+    remote.post_and_show(f"{BASE}/sessions", {"keys": keys})
 
 
 @app.command()
-def extend(
-    session_id: SessionId, keys: Keys, data_dir: DataDir = None, config: Config = None, json: Json = False
-) -> None:
+@asking
+def extend(remote: Remote, session_id: SessionId, keys: Keys) -> None:
     """Have an open session hold more keys of its owner."""
-    place = f"{BASE}/sessions/{quote(session_id, safe='')}/keys"
-    Remote(data_dir, config, json).post_and_show(place, {"keys": keys})
+    place = at(BASE, "sessions", session_id, "keys")
+    remote.post_and_show(place, {"keys": keys})
 
 
 @app.command()
@@ -46,4 +46,4 @@ def close(
     config: Config = None,
 ) -> None:
     """Close a session at once: what it has not answered yet is refused."""
-    Remote(data_dir, config, False).delete(f"{BASE}/sessions/{quote(session_id, safe='')}")
+    Remote(data_dir, config, False).delete(at(BASE, "sessions", session_id))

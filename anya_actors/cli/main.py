@@ -141,8 +141,9 @@ def demo(json: Json = False) -> None:
 def doctor(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
     """Check whether this machine can run a platform."""
     from anya_actors.cli.doctor import examine
+    from anya_actors.cli.output import for_terminal
 
-    raise typer.Exit(examine(settings_of(data_dir, config), as_json_lines=json))
+    raise typer.Exit(examine(settings_of(data_dir, config), as_json_lines=json or not for_terminal()))
 
 
 @token_app.command("create")
@@ -177,11 +178,14 @@ def token_revoke(
     config: Config = None,
 ) -> None:
     """End tokens; without an option, the one on standard input. Done when no door takes them any more."""
+    from anya_actors.cli.remote import argument_or_stdin
     from anya_actors.cli.token import revoke_tokens
 
+    if token_id and subject:
+        raise typer.BadParameter("name --id or --subject")
     what = {"token_id": token_id, "subject": subject}
     if not token_id and not subject:
-        what["token"] = sys.stdin.read().strip()
+        what["token"] = argument_or_stdin("-")
     revoke_tokens(settings_of(data_dir, config), {name: value for name, value in what.items() if value})
 
 

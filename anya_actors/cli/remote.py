@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import typer
 
@@ -86,6 +87,11 @@ class Remote:
         if self.api is not None:
             raise typer.BadParameter("name --token-file too: the platform's own token is for this machine")
         return api_client.admin_client(settings)
+
+
+def at(base: str, *parts: str) -> str:
+    """Where the API has what these parts name; a slash or a question mark in one stays in that one."""
+    return "/".join((base, *(quote(part, safe="") for part in parts)))
 
 
 def argument_or_stdin(text: str) -> str:
