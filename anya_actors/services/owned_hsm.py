@@ -6,9 +6,10 @@ from typing import Any
 
 from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
 from anya_actors.domain.hsm.material import KeyMaterial
+from anya_actors.domain.hsm.metrics import HsmMetricsView
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import KeyPlan
-from anya_actors.domain.hsm.views import ApprovalView, KeyView, SessionView
+from anya_actors.domain.hsm.views import ApprovalView, AuditPage, KeyView, SealView, SessionView
 from anya_actors.domain.keys.algorithms import usual_operations
 from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.randomness import Randomness
@@ -54,6 +55,21 @@ class OwnedHsm:
     async def random(self, length: int) -> bytes:
         """Unpredictable bytes, at most 64 KiB."""
         return bytes(await self._actors.call(HSM, "random_bytes", self.owner, length))
+
+    async def metrics(self) -> HsmMetricsView:
+        """What was done with the owner's keys since the HSM came to life, how often and how fast."""
+        found: HsmMetricsView = await self._actors.call(HSM, "metrics", self.owner)
+        return found
+
+    async def audit(self, after: int = 0, limit: int = 500) -> AuditPage:
+        """What the audit log tells of the owner, oldest first; go on after ``next_after`` unless it is 0."""
+        page: AuditPage = await self._actors.call(HSM, "audit_of", self.owner, after, limit)
+        return page
+
+    async def seal_status(self) -> SealView:
+        """Whether the HSM is sealed and why, and how far a rekeying is."""
+        view: SealView = await self._actors.call(HSM, "seal_status")
+        return view
 
     # -- keys ---------------------------------------------------------------------------------
 

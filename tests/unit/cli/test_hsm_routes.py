@@ -20,6 +20,8 @@ from anya_actors.serve.http import (
     security_seal,
 )
 from anya_actors.serve.schemas.security_keys import Operation
+from anya_actors.services.key_session import KeySession
+from anya_actors.services.owned_hsm import OwnedHsm
 
 BASE: Final = "/api/v1/security"
 KEY: Final = f"{BASE}/keys/{{name}}"
@@ -186,3 +188,58 @@ def test_every_operation_has_a_command(
         invoke(*arguments, stdin="text")
         bodies = [json.loads(body) for _, path, body in asked if path.endswith("/operations")]
         assert [each["operation"] for body in bodies for each in body["operations"]] == [operation]
+
+
+# What `platform.hsm` and its sessions do in Python. They are one owner's: what is everybody's is not there.
+ADMINISTRATION = "it is everybody's, and the administrator's: the command line and HTTP"
+WHOLE_LOG = "proofs are of the whole log, whoever is in it: the command line and HTTP"
+IN_PYTHON: Final[dict[str, object]] = {
+    f"GET {BASE}/seal-status": OwnedHsm.seal_status,
+    f"GET {BASE}/metrics": OwnedHsm.metrics,
+    f"POST {BASE}/random": OwnedHsm.random,
+    f"GET {BASE}/keys": OwnedHsm.keys,
+    f"POST {BASE}/keys": OwnedHsm.create_key,
+    f"GET {KEY}": OwnedHsm.key,
+    f"GET {KEY}/public": OwnedHsm.public_key,
+    f"GET {BASE}/transport-key": OwnedHsm.import_key,
+    f"POST {BASE}/keys/import": OwnedHsm.import_wrapped_key,
+    f"GET {BASE}/wrapping-key": OwnedHsm.wrapping_key,
+    f"POST {KEY}/rotate": OwnedHsm.rotate_key,
+    f"POST {KEY}/configure": OwnedHsm.configure_key,
+    f"POST {KEY}/trim": OwnedHsm.trim_key,
+    f"POST {KEY}/backups/new": OwnedHsm.back_up_key,
+    f"POST {KEY}/backups/restored": OwnedHsm.bring_back_key,
+    f"POST {KEY}/{{change}}": OwnedHsm.delete_key,
+    f"POST {KEY}/export/wrapped": OwnedHsm.export_key,
+    f"POST {KEY}/approvals/given": OwnedHsm.approve_key,
+    f"GET {KEY}/approvals": OwnedHsm.approvals,
+    f"GET {BASE}/sessions": OwnedHsm.sessions,
+    f"POST {BASE}/sessions": OwnedHsm.session,
+    f"DELETE {SESSION}": OwnedHsm.close_session,
+    f"POST {SESSION}/keys": KeySession.add_keys,
+    f"GET {SESSION}/keys/{{name}}/extended-public-key": KeySession.extended_public_key,
+    f"POST {SESSION}/operations": KeySession.perform_each,
+    f"POST {SESSION}/sign": KeySession.sign,
+    f"POST {SESSION}/verify": KeySession.verify,
+    f"POST {SESSION}/sign/batch": KeySession.sign_batch,
+    f"POST {SESSION}/verify/batch": KeySession.verify_batch,
+    f"POST {SESSION}/mac/batch": KeySession.mac_batch,
+    f"POST {SESSION}/encrypt/batch": KeySession.encrypt_batch,
+    f"POST {SESSION}/decrypt/batch": KeySession.decrypt_batch,
+    f"GET {BASE}/audit": OwnedHsm.audit,
+    **{
+        f"GET {BASE}/audit/{name}": WHOLE_LOG
+        for name in ("verify", "checkpoint", "consistency", "{sequence}/proof")
+    },
+    **{f"POST {BASE}/{name}": ADMINISTRATION for name in ("seal", "unseal", "rekey", "change-passphrase")},
+    **{f"POST {BASE}/tokens{name}": ADMINISTRATION for name in ("", "/revoke", "/rotate-key")},
+    f"GET {BASE}/clients": ADMINISTRATION,
+    f"POST {BASE}/clients": ADMINISTRATION,
+    f"POST {CLIENT}/rotate": ADMINISTRATION,
+    f"POST {CLIENT}/{{change}}": ADMINISTRATION,
+    f"DELETE {CLIENT}": ADMINISTRATION,
+}
+
+
+def test_every_route_has_a_method_in_python_or_a_reason_to_have_none() -> None:
+    assert set(IN_PYTHON) == set(routes())

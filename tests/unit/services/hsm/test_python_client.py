@@ -326,3 +326,15 @@ async def test_an_owner_closes_its_own_sessions_alone(bench: LocalHsm, alice: Ow
         await s.sign("k", b"m", "ed25519")  # in a session that replaces it
         (successor,) = await alice.sessions()
         assert successor.session_id != open_one.session_id
+
+
+async def test_an_owner_reads_what_was_done_for_it_alone(bench: LocalHsm, alice: OwnedHsm) -> None:
+    for owner in (alice, bench.owned("bob")):
+        await owner.create_key(f"of-{owner.owner}", "ed25519")
+    page = await alice.audit()
+    assert {entry.owner for entry in page.entries} == {"alice"}
+    assert [entry.key for entry in page.entries if entry.operation == "create-key"] == ["of-alice"]
+    first = await alice.audit(limit=1)
+    assert first.next_after or len(page.entries) == 1
+    assert {each.owner for each in (await alice.metrics()).operations} <= {"alice"}
+    assert not (await alice.seal_status()).sealed
