@@ -173,6 +173,7 @@ _USUAL: Final = (
     "ecdsa-p521-sha512",
     "rsa-pss-sha256",
     "rsa-oaep-sha256",
+    *(f"ecdh-{curve}" for curve in ("secp256k1", *NIST_CURVES)),
 )
 _SALTED: Final = re.compile(r"(rsa-pss-sha(?:3-)?[0-9]+)-salt(?:0|[1-9][0-9]{0,2})(-digest)?\Z")
 

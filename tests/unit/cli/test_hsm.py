@@ -371,3 +371,16 @@ def test_a_refusal_names_the_field_and_says_what_to_do(invoke: Invoke) -> None:
     text = str(answer.exception)
     assert "policy.nonsense" in text
     assert text.endswith("GET /openapi.json describes them.")
+
+
+@pytest.mark.parametrize("key_type", ["x25519", "p256", "p384", "p521", "secp256k1", "bip32"])
+def test_keys_of_every_curve_agree_where_nobody_says_how(invoke: Invoke, key_type: str) -> None:
+    for name in ("a", "b"):
+        record(invoke("key", "create", name, "--type", key_type, "--allow", "derive"))
+    secrets = {
+        record(invoke("agree", mine, "--out", "-", stdin=invoke("key", "public", theirs).stdout))[
+            "secret_hex"
+        ]
+        for mine, theirs in (("a", "b"), ("b", "a"))
+    }
+    assert len(secrets) == 1
