@@ -296,6 +296,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "unknown-method": 500,
         "unreadable-record": 500,
         "damaged-log": 500,
+        "damaged-fee-estimates": 500,
+        "stale-fee-estimates": 500,
         "altered-key": 500,
         "audit-broken": 500,
         "block-out-of-order": 500,

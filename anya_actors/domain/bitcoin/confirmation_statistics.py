@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from anya_actors.domain.bitcoin.kept_fees import KeptHorizon
+
 _LEAST_FEERATE, _GREATEST_FEERATE, _SPACING = 100.0, 1e7, 1.05
 _NO_LIMIT: Final = 1e99
 _GREATEST_UNIT: Final = 1e100
@@ -98,6 +100,34 @@ class ConfirmationStatistics:
     def max_target(self) -> int:
         """The greatest number of blocks that it can tell about."""
         return self._periods * self.scale
+
+    # Keeping
+
+    def kept(self) -> KeptHorizon:
+        """What was counted, without those that still wait."""
+
+        def faded(row: list[float]) -> list[float]:
+            return [count / self._unit for count in row]
+
+        return KeptHorizon(
+            self.scale,
+            self.decay,
+            faded(self._confirmed),
+            faded(self._feerates),
+            [faded(row) for row in self._in_time],
+            [faded(row) for row in self._failed],
+        )
+
+    def take_back(self, kept: KeptHorizon) -> None:
+        """Go on from what was kept; `verify_fits` it first."""
+        self._unit = 1.0
+        self._confirmed, self._feerates = list(kept.confirmed), list(kept.feerates)
+        self._in_time = [list(row) for row in kept.in_time]
+        self._failed = [list(row) for row in kept.failed]
+
+    def verify_fits(self, kept: KeptHorizon) -> None:
+        """Raise `DamagedFeeEstimatesError` unless `take_back` may have it."""
+        kept.verify_fits(self.scale, self.decay, self._periods, len(BOUNDS))
 
     # Observing
 

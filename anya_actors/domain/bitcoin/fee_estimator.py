@@ -1,8 +1,8 @@
 """Feerates for a wanted number of blocks, from what was observed to be confirmed (Core's way).
 
-It knows nothing at first, and again after a restart: then it says so, and whoever asks falls
-back on a feerate of his own. Only transactions are counted that came alone, depend on nothing
-that waits, and were seen before their block.
+It knows nothing at first: then it says so, and whoever asks falls back on a feerate of his own.
+What it learned can be kept and taken back after a restart (`kept_fees`). Only transactions are
+counted that came alone, depend on nothing that waits, and were seen before their block.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from anya_actors.domain.bitcoin.confirmation_statistics import (
     bucket_of,
 )
 from anya_actors.domain.bitcoin.hashes import Txid
+from anya_actors.domain.bitcoin.kept_fees import DamagedFeeEstimatesError, KeptEstimates
 
 MAX_TARGET: Final = 1008
 _HALF, _SUCCESS, _DOUBLE = 0.6, 0.85, 0.95
 _SUFFICIENT, _SUFFICIENT_SHORT = 0.1, 0.5
+_OLDEST_HISTORY_BLOCKS: Final = 6 * 1008
+"""How long the range of a life before still says how far ahead one may estimate."""
 
 
 class Horizon(enum.Enum):
@@ -58,6 +61,33 @@ class FeeEstimator:
         self._tracked: dict[Txid, _Tracked] = {}
         self._best_height = 0
         self._first_height = 0
+        self._earlier = (0, 0)
+
+    # Keeping
+
+    def kept(self, now_unix_ms: int) -> KeptEstimates:
+        """What it learned until now."""
+        span, earlier = self._span(), self._earlier_span()
+        # This life's range, or an earlier one's while that is more than twice as long.
+        first, last = (self._first_height, self._best_height) if span > earlier // 2 else self._earlier
+        horizons = {name.value: statistics.kept() for name, statistics in self.horizons.items()}
+        return KeptEstimates(now_unix_ms, self._best_height, first, last, horizons)
+
+    def take_back(self, kept: KeptEstimates) -> None:
+        """Go on from what was kept, all or nothing; raises `DamagedFeeEstimatesError`."""
+        if kept.horizons.keys() != {name.value for name in self.horizons}:
+            raise DamagedFeeEstimatesError("it has other horizons")
+        for name, statistics in self.horizons.items():
+            statistics.verify_fits(kept.horizons[name.value])
+        for name, statistics in self.horizons.items():
+            statistics.take_back(kept.horizons[name.value])
+        self._best_height, self._first_height = kept.best_height, 0
+        self._earlier = (kept.first_height, kept.last_height)
+
+    def forget_waiting(self) -> None:
+        """End counting those that wait, as failed for as long as they waited: nobody will watch them."""
+        for txid in tuple(self._tracked):
+            self.left(txid)
 
     # Observing
 
@@ -120,8 +150,15 @@ class FeeEstimator:
 
     def _max_usable_target(self) -> int:
         """Half of the blocks since the first observation: the rest may have failed unseen."""
-        span = self._best_height - self._first_height if self._first_height else 0
-        return min(MAX_TARGET, span // 2)
+        return min(MAX_TARGET, max(self._span(), self._earlier_span()) // 2)
+
+    def _span(self) -> int:
+        return self._best_height - self._first_height if self._first_height else 0
+
+    def _earlier_span(self) -> int:
+        first, last = self._earlier
+        is_recent = self._best_height - last <= _OLDEST_HISTORY_BLOCKS
+        return last - first if first and is_recent else 0
 
     def _combined(self, target: int, success: float, *, with_shorter: bool) -> float | None:
         horizons = list(self.horizons)

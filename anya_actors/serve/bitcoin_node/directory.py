@@ -21,7 +21,7 @@ class CleanStop(msgspec.Struct, frozen=True):
 
 
 class NodeDirectory:
-    """Lock, cookie, TCP ports and clean-stop mark."""
+    """Lock, cookie, TCP ports, fee estimates and clean-stop mark."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,6 +65,16 @@ class NodeDirectory:
 
     def mark_clean_stop(self, records: int) -> None:
         self._replace("clean_stop", msgspec.json.encode(CleanStop(records)))
+
+    def kept_fees(self) -> bytes | None:
+        """The fee estimates as they were last written, None if they never were."""
+        try:
+            return (self._path / "fee_estimates").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def keep_fees(self, content: bytes) -> None:
+        self._replace("fee_estimates", content)
 
     def _replace(self, name: str, content: bytes) -> None:
         fresh = self._path / f"{name}.new"

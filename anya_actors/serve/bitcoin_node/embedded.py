@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.machine import NotSupportedError, UnavailableError
@@ -18,6 +18,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines
 from anya_actors.ports.randomness import Randomness
 from anya_actors.serve.bitcoin_node.directory import COOKIE_USER, NodeDirectory
+from anya_actors.serve.bitcoin_node.fee_keeper import FeeKeeper
 from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer
 from anya_actors.serve.bitcoin_node.zmq_publisher import ZmqPublisher
 from anya_actors.serve.bitcoin_rpc.context import RpcContext
@@ -35,6 +36,9 @@ from anya_actors.services.bitcoin_node.addresses import NodeAddresses
 from anya_actors.services.bitcoin_node.lookups import Lookups
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
+FEE_INTERVAL_S: Final = 3600.0
+"""Between two writings of the fee estimates, as in Core."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedNodeSettings:
@@ -47,6 +51,7 @@ class EmbeddedNodeSettings:
     electrum_port: int = 0
     zmq_port: int = 0
     network: str = "regtest"
+    fee_interval_s: float = FEE_INTERVAL_S
     limits: HttpLimits = field(default_factory=HttpLimits)
 
 
@@ -90,6 +95,7 @@ class EmbeddedNode:
         self._directory: NodeDirectory | None = None
         self._node: BitcoinNodeService | None = None
         self._doors: list[Door] = []
+        self._fees: FeeKeeper | None = None
         self._addresses: NodeAddresses | None = None
         self.stopped = asyncio.Event()
 
@@ -118,6 +124,8 @@ class EmbeddedNode:
             randomness=self._randomness,
         )
         await self._node.start(clean=mark is not None and mark.records == self._node.records)
+        self._fees = FeeKeeper(directory, self._node, self._clock)
+        await self._fees.start(self._settings.fee_interval_s)
         self._addresses = await self._open_doors(self._node, directory)
         return self._addresses
 
@@ -191,6 +199,9 @@ class EmbeddedNode:
         self.stopped.set()
         while self._doors:
             await self._doors.pop().close()
+        fees, self._fees = self._fees, None
+        if fees is not None:
+            await fees.close(keep=orderly)
         node, self._node = self._node, None
         directory, self._directory = self._directory, None
         if node is not None:

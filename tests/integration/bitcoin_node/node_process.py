@@ -1,4 +1,4 @@
-"""A node in a process of its own, to be killed: ``python node_process.py DATA_DIR``."""
+"""A node in a process of its own, to be killed: ``python node_process.py DATA_DIR [FEE_INTERVAL_S]``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.serve.bitcoin_node.embedded import (
+    FEE_INTERVAL_S,
     EmbeddedNode,
     EmbeddedNodeSettings,
     serve_until_told,
@@ -26,12 +27,12 @@ def _tell(addresses: NodeAddresses) -> None:
     sys.stdout.flush()
 
 
-async def _main(data_dir: Path) -> None:
+async def _main(data_dir: Path, fee_interval_s: float) -> None:
     async def open_journal() -> FileAppendLog:
         return await FileAppendLog.open(SystemDisk(data_dir), "journal")
 
     node = EmbeddedNode(
-        EmbeddedNodeSettings(data_dir),
+        EmbeddedNodeSettings(data_dir, fee_interval_s=fee_interval_s),
         engines=KernelEngines(data_dir / "kernel", Network.REGTEST),
         open_journal=open_journal,
         indexes=RocksdbChainIndexes(data_dir / "indexes"),
@@ -42,4 +43,4 @@ async def _main(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1])))
+    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else FEE_INTERVAL_S))
