@@ -97,3 +97,6 @@ class ConsensusEngines(Protocol):
 
         Raises `EngineLockedError` or `EngineFailedError`.
         """
+
+    def set_time(self, unix_s: int) -> None:
+        """Let every engine of this process judge blocks as if it were then; 0: by the machine's clock."""

@@ -17,6 +17,7 @@ from typing import IO, Any, Final
 
 import pbk
 from pbk.capi import KernelOpaquePtr
+from pbk.capi.library import BITCOINKERNEL_LIB
 from pbk.script import PrecomputedTransactionData
 
 from anya_actors.adapters.bitcoinkernel.reasons import heard_lines, listen, reason_in
@@ -26,11 +27,15 @@ from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.errors import RejectedTransactionError
 from anya_actors.domain.bitcoin.hashes import BlockHash
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.node_time import MAX_MOCK_TIME_S
 from anya_actors.domain.bitcoin.transaction import Transaction, TxOutput
 from anya_actors.domain.machine import NotSupportedError
 from anya_actors.ports.consensus import EngineFailedError, EngineLockedError, Standing, Verdict
 
 CONSENSUS_FLAGS: Final = int(pbk.ScriptVerificationFlags.ALL)
+# Not in the kernel's C interface: its own C++ function, exported by the pinned library under this name.
+_SET_MOCK_TIME: Final = BITCOINKERNEL_LIB["_Z11SetMockTimel"]
+_SET_MOCK_TIME.argtypes, _SET_MOCK_TIME.restype = [ctypes.c_int64], None
 SCRIPT_REJECTED: Final = "mempool-script-verify-flag-failed"
 
 
@@ -239,3 +244,8 @@ class KernelEngines:
 
     def open(self, *, wipe: bool) -> KernelEngine:
         return KernelEngine(self._directory, wipe=wipe, in_memory=self._in_memory)
+
+    def set_time(self, unix_s: int) -> None:
+        if not 0 <= unix_s <= MAX_MOCK_TIME_S:
+            raise ValueError("the kernel aborts on such a time")
+        _SET_MOCK_TIME(unix_s)

@@ -133,7 +133,7 @@ class EmbeddedNode:
         ours = self._settings
         password = self._randomness.token_bytes(32).hex()
         zmq = f"tcp://{await self._open(ZmqPublisher(node), 'zmq', ours.zmq_port)}"
-        context = RpcContext(node, self._clock, self.stopped.set, zmq_address=zmq)
+        context = RpcContext(node, node.clock, self.stopped.set, zmq_address=zmq)
         rpc = JsonRpc(context, METHODS)
         credentials = f"{COOKIE_USER}:{password}".encode()
         door = JsonRpcDoor(rpc.answer, credentials, self._clock, ours.limits.work_queue)

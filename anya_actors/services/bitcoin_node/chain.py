@@ -38,6 +38,7 @@ from anya_actors.services.bitcoin_node.journal import (
     Journal,
 )
 from anya_actors.services.bitcoin_node.kept_blocks import KeptBlocks, collector_resting, parse_all, parts
+from anya_actors.services.bitcoin_node.node_clock import NodeClock
 
 T = TypeVar("T")
 
@@ -61,8 +62,11 @@ class _Arrival:
 class Chain:
     """Every known block and the state that the active ones lead to. Callers take turns."""
 
-    def __init__(self, engines: ConsensusEngines, journal: Journal, indexes: ChainIndexStores) -> None:
+    def __init__(
+        self, engines: ConsensusEngines, journal: Journal, indexes: ChainIndexStores, clock: NodeClock
+    ) -> None:
         self._engines = engines
+        self._clock = clock
         self._journal = journal
         self._indexes = indexes
         self._engine: ConsensusEngine | None = None
@@ -129,7 +133,27 @@ class Chain:
         for node in self.tree.nodes.values():
             node.was_active = self.tree.is_active(node) or self.index.block_filter(node.hash) is not None
 
+    def follow_clock(self) -> None:
+        """Let the engine judge new blocks by the node's clock."""
+        self._engines.set_time(self._clock.mocked_s)
+
+    @contextmanager
+    def _time_of_all(self) -> Iterator[None]:
+        """What was judged at a time that a test had set is judged again as if none came from the future."""
+        latest_s = max(node.header.time_s for node in self.tree.nodes.values())
+        if latest_s > self._clock.now_s():
+            self._engines.set_time(latest_s)
+        try:
+            yield
+        finally:
+            self.follow_clock()
+
     async def _open_engine(self, *, clean: bool) -> None:
+        self.follow_clock()
+        with self._time_of_all():
+            await self._open_or_replay(clean=clean)
+
+    async def _open_or_replay(self, *, clean: bool) -> None:
         if clean:
             self._engine = await self._run(lambda: self._engines.open(wipe=False))
             tip_hash, _ = await self._run(self._engine.tip)
@@ -152,6 +176,7 @@ class Chain:
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._run(engine.close)
+            self._engines.set_time(0)
         index, self._index = self._index, None
         if index is not None:
             await self._aside(index.close)
@@ -301,8 +326,9 @@ class Chain:
         """Let a fresh engine choose among all branches, just as it would after a crash."""
         engine = self._opened()
         self._engine = None
-        await self._run(engine.close)
-        await self._replay(first)
+        with self._time_of_all():
+            await self._run(engine.close)
+            await self._replay(first)
 
     async def _follow(self, *, keep: bool = True) -> ChainChange:
         """Bring the indexes to the engine's tip; the answer is empty unless its blocks are to be kept."""

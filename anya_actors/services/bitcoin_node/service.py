@@ -34,6 +34,7 @@ from anya_actors.services.bitcoin_node.journal import (
     TransactionsDropped,
 )
 from anya_actors.services.bitcoin_node.miner import Miner
+from anya_actors.services.bitcoin_node.node_clock import NodeClock
 from anya_actors.services.bitcoin_node.notices import MempoolChange, Notices, Subscriber
 from anya_actors.services.bitcoin_node.package_submission import PackageResult
 from anya_actors.services.bitcoin_node.proposals import Proposals
@@ -76,18 +77,18 @@ class BitcoinNodeService:
         mempool_policy: MempoolPolicy | None = None,
     ) -> None:
         self._journal = Journal(log)
-        self._clock = clock
-        self.chain = Chain(engines, self._journal, indexes)
+        self.clock = NodeClock(clock)
+        self.chain = Chain(engines, self._journal, indexes, self.clock)
         self._waiting = WaitingTransactions(
-            self.chain, self._journal, clock, mempool_policy or MempoolPolicy()
+            self.chain, self._journal, self.clock, mempool_policy or MempoolPolicy()
         )
         self._submissions = Submissions(self._waiting)
-        self.wallets = Wallets(self.chain, self._waiting.pool, self._journal, randomness, clock)
-        self.miner = Miner(self.chain, lambda: self._waiting.pool, clock)
+        self.wallets = Wallets(self.chain, self._waiting.pool, self._journal, randomness, self.clock)
+        self.miner = Miner(self.chain, lambda: self._waiting.pool, self.clock)
         self._proposals = Proposals(self.chain)
         self._notices = Notices()
         self._turn = asyncio.Lock()
-        self.started_s = clock.monotonic_s()
+        self.started_s = self.clock.now_s()
 
     @property
     def pool(self) -> Mempool:
@@ -137,6 +138,15 @@ class BitcoinNodeService:
         `MempoolChange` after it if transactions entered or left the mempool.
         """
         return self._notices.subscribe(subscriber)
+
+    async def set_time(self, unix_s: int) -> None:
+        """Go by this time, which stands still, until a restart; 0: by the machine's clock again."""
+
+        async def change() -> None:
+            self.clock.mocked_s = unix_s
+            self.chain.follow_clock()
+
+        await self._alone(change)
 
     async def _alone(self, change: Callable[[], Awaitable[T]]) -> T:
         # A caller that gives up must not leave a change half done.
@@ -225,7 +235,7 @@ class BitcoinNodeService:
         await self._alone(lambda: self._verify_proposal(block))
 
     async def _verify_proposal(self, block: Block) -> None:
-        await self._proposals.verify(block, self._clock.now_unix_ms() // 1000)
+        await self._proposals.verify(block, self.clock.now_s())
 
     def _waiting_one(self, txid: Txid) -> Transaction:
         entry = self.pool.entries.get(txid)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from anya_actors.domain.bitcoin.core_notifications import HIGH_WATER_MARK, Topic
-from anya_actors.serve.bitcoin_rpc.arguments import Arguments, require
+from anya_actors.domain.bitcoin.node_time import MAX_MOCK_TIME_S
+from anya_actors.serve.bitcoin_rpc.arguments import INT64, Arguments, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 
@@ -34,8 +35,17 @@ async def help(context: RpcContext, arguments: Arguments) -> Any:
 
 
 async def uptime(context: RpcContext, _: Arguments) -> Any:
-    """Seconds since the node was started."""
-    return int(context.clock.monotonic_s() - context.node.started_s)
+    """Seconds since the node was started, by the clock that it goes by."""
+    return context.clock.now_unix_ms() // 1000 - context.node.started_s
+
+
+async def setmocktime(context: RpcContext, arguments: Arguments) -> Any:
+    """Let the node's time stand at this second, for its rules as for its answers; 0: let it go on."""
+    time_s = arguments.integer("timestamp", within=INT64)
+    if not 0 <= time_s <= MAX_MOCK_TIME_S:
+        text = f"Mocktime must be in the range [0, {MAX_MOCK_TIME_S}], not {time_s}."
+        raise RpcError(RpcCode.INVALID_PARAMETER, text)
+    await context.node.set_time(time_s)
 
 
 async def stop(context: RpcContext, _: Arguments) -> Any:
@@ -104,4 +114,10 @@ METHODS: Final[dict[str, Method]] = dict(
     ]
 )
 ZMQ: Final[dict[str, Method]] = dict([method(getzmqnotifications)])
-HIDDEN: Final[dict[str, Method]] = dict([method(echo, *_ECHOED), method(echojson, *_ECHOED)])
+HIDDEN: Final[dict[str, Method]] = dict(
+    [
+        method(echo, *_ECHOED),
+        method(echojson, *_ECHOED),
+        method(setmocktime, "timestamp:number", required=1),
+    ]
+)

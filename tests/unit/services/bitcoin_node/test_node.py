@@ -361,6 +361,9 @@ class TiringEngines:
     def open(self, *, wipe: bool) -> TiredEngine:
         return TiredEngine(self._engines.open(wipe=wipe))
 
+    def set_time(self, unix_s: int) -> None:
+        self._engines.set_time(unix_s)
+
 
 async def test_an_engine_that_cannot_judge_is_no_refusal_of_the_block(
     tmp_path: Path, clock: ManualClock, start_node: StartNode
