@@ -284,6 +284,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
         "absurd-fee": 422,
         "fee-too-high": 422,
         "fee-cap-missing": 422,
+        "bad-wallet-backup": 422,
         "overloaded": 429,
         "too-many-requests": 429,
         "too-many-listeners": 429,

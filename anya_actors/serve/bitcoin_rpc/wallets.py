@@ -47,6 +47,12 @@ async def find_wallet(context: RpcContext) -> Wallet:
     return await context.node.in_turn(wallets.default)
 
 
+def verify_name(name: str) -> None:
+    """Raise `RpcError` unless a new wallet may have this name."""
+    if "/" in name or "\0" in name or len(name) > 200:
+        raise RpcError(RpcCode.WALLET_ERROR, "Wallet file verification failed. Invalid wallet name.")
+
+
 def parse_kind(text: str) -> AddressKind:
     """An address type by Core's name; raises `RpcError`."""
     try:

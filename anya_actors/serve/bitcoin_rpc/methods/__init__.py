@@ -28,6 +28,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     util,
     wallet,
     wallet_addresses,
+    wallet_backup,
     wallet_bumping,
     wallet_history,
     wallet_psbt,
@@ -56,6 +57,7 @@ _CATEGORIES: Final = {
     "util": util.METHODS | filters.UTIL | fees.UTIL,
     "wallet": wallet.METHODS
     | wallet_addresses.METHODS
+    | wallet_backup.METHODS
     | wallet_bumping.METHODS
     | wallet_history.METHODS
     | wallet_psbt.METHODS

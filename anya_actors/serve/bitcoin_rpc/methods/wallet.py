@@ -11,7 +11,7 @@ from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import btc
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.scripts import parse_range, read_descriptor
-from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, last_processed, refuse_encryption
+from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, last_processed, refuse_encryption, verify_name
 from anya_actors.services.bitcoin_node.wallets.keys import LOOKAHEAD, AddressKind
 from anya_actors.services.bitcoin_node.wallets.records import WalletDescriptorAdded
 from anya_actors.services.bitcoin_node.wallets.wallet import Fund, Wallet
@@ -43,8 +43,7 @@ async def createwallet(context: RpcContext, arguments: Arguments) -> Any:
     if arguments.flag("external_signer", False):
         text = "Compiled without external signing support (required for external signing)"
         raise RpcError(RpcCode.WALLET_ERROR, text)
-    if "/" in name or "\0" in name or len(name) > 200:
-        raise RpcError(RpcCode.WALLET_ERROR, "Wallet file verification failed. Invalid wallet name.")
+    verify_name(name)
     wallets = context.node.wallets
 
     async def create() -> Wallet:
@@ -287,12 +286,6 @@ async def keypoolrefill(context: RpcContext, arguments: Arguments) -> Any:
         raise RpcError(RpcCode.INVALID_PARAMETER, text)
 
 
-async def backupwallet(context: RpcContext, _: Arguments) -> Any:
-    """Refused: wallets live in the node's journal; ``listdescriptors true`` shows all their keys."""
-    await find_wallet(context)
-    _refuse("Error: Wallet backup failed! This node keeps wallets in its journal: use listdescriptors")
-
-
 async def encryptwallet(context: RpcContext, _: Arguments) -> Any:
     """Refused: the keys of this regtest node lie in the clear."""
     await find_wallet(context)
@@ -338,7 +331,6 @@ METHODS: Final[dict[str, Method]] = dict(
         method(importdescriptors, "requests:array", required=1),
         method(rescanblockchain, "start_height:number", "stop_height:number"),
         method(keypoolrefill, "newsize:number"),
-        method(backupwallet, "destination:string", required=1),
         method(encryptwallet, "passphrase:string", required=1),
         method(walletlock),
         method(walletpassphrase, "passphrase:string", "timeout:number", required=2),

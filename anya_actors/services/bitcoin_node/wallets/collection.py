@@ -16,6 +16,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.journal import Journal, KeyGiven, WalletSeeded
+from anya_actors.services.bitcoin_node.wallets.backup import encode_backup, read_backup, rehearsed
 from anya_actors.services.bitcoin_node.wallets.history import Histories
 from anya_actors.services.bitcoin_node.wallets.keys import AddressKind, OwnScript
 from anya_actors.services.bitcoin_node.wallets.old_keys import old_descriptor
@@ -77,15 +78,41 @@ class Wallets:
         if isinstance(record, WalletSeeded):
             # Journals of earlier versions: one wallet, whose keys follow from the seed in another way.
             self._old_seed = record.seed
-            self.note(WalletMade(DEFAULT_NAME, record.seed, has_private_keys=True, made_unix_s=0))
+            self.note(as_made(record))
         elif isinstance(record, KeyGiven):
-            text = old_descriptor(self._old_seed, self._old_keys, record.kind)
+            self.note(as_given(record, self._old_seed, self._old_keys))
             self._old_keys += 1
-            self.note(WalletDescriptorAdded(DEFAULT_NAME, text, 0, 0, 0, 0, label=record.label))
         elif isinstance(record, WalletMade):
             self.all[record.wallet] = Wallet(record, self._chain, self._pool)
         else:
             self.all[record.wallet].note(record)
+
+    # Backups
+
+    async def backup(self, wallet: Wallet) -> bytes:
+        """The whole wallet with its private keys; `restore` takes it."""
+        found: list[WalletRecord] = []
+        seed, keys = b"", 0
+        async for _, record in self._journal.all():
+            if isinstance(record, WalletSeeded):
+                seed = record.seed
+                made = as_made(record)
+                found += [made] if wallet.name == made.wallet else []
+            elif isinstance(record, KeyGiven):
+                given = as_given(record, seed, keys)
+                keys += 1
+                found += [given] if wallet.name == given.wallet else []
+            elif isinstance(record, WalletRecord) and record.wallet == wallet.name:
+                found.append(record)
+        return encode_backup(found)
+
+    async def restore(self, name: str, data: bytes) -> Wallet:
+        """A new, loaded wallet of this name from a backup; raises `BadWalletBackupError`."""
+        records = read_backup(data, name)
+        # Every later start must be able to read what is put into the journal.
+        rehearsed(records, self._chain, self._pool)
+        await self.keep(*records)
+        return self.all[name]
 
     async def keep(self, *records: WalletRecord) -> None:
         """Append and take records; durable when it returns."""
@@ -185,6 +212,17 @@ class Wallets:
     def lock(self, wallet: Wallet, outpoint: Outpoint) -> None:
         """Lock an output until the node stops."""
         wallet.locked.setdefault(outpoint, False)
+
+
+def as_made(record: WalletSeeded) -> WalletMade:
+    """What a record of earlier versions means today."""
+    return WalletMade(DEFAULT_NAME, record.seed, has_private_keys=True, made_unix_s=0)
+
+
+def as_given(record: KeyGiven, seed: bytes, number: int) -> WalletDescriptorAdded:
+    """The same for the key of this number under that seed."""
+    text = old_descriptor(seed, number, record.kind)
+    return WalletDescriptorAdded(DEFAULT_NAME, text, 0, 0, 0, 0, label=record.label)
 
 
 def sign_with_wallet(wallet: Wallet, psbt: Psbt) -> Psbt:
