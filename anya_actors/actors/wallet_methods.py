@@ -170,10 +170,11 @@ class WalletMethods(Shell):
         to: Sequence[tuple[str, int]],
         terms: SendTerms,
         version: int = 0,
+        reserve: bool = False,
         *,
         message_id: str,
     ) -> PsbtView:
-        return await self.service.psbts.create(wallet, to, terms, version, message_id)
+        return await self.service.psbts.create(wallet, to, terms, version, message_id, reserve=reserve)
 
     @served
     async def sign_psbt(

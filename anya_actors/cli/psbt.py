@@ -25,12 +25,13 @@ def create(
     feerate: Feerate = None,
     max_fee_sat: FeeCap = None,
     version: Annotated[int, typer.Option("--version", help="0 or 2.")] = 0,
+    reserve: Annotated[bool, typer.Option("--reserve", help="Keep its coins from other payments.")] = False,
 ) -> None:
     """A PSBT that pays from the wallet's coins."""
     from anya_actors.cli.wallet import receiver
 
     body: dict[str, Any] = {"recipients": [receiver(one) for one in to], "version": version}
-    body |= {"feerate_sat_per_vb": feerate, "max_fee_sat": max_fee_sat}
+    body |= {"feerate_sat_per_vb": feerate, "max_fee_sat": max_fee_sat, "reserve": reserve}
     remote.post_and_show(at(BASE, "wallets", name, "psbts"), body)
 
 

@@ -30,6 +30,7 @@ from anya_actors.domain.bitcoin.chain_follower import (
     disconnect_chain,
     remember_chain,
 )
+from anya_actors.domain.bitcoin.coin_reservation import CoinsReserved, ReservedPsbt, reserve
 from anya_actors.domain.bitcoin.events import BitcoinSystemEvent
 from anya_actors.domain.bitcoin.generation import Generation
 from anya_actors.domain.bitcoin.payment import BroadcastPayment, SignPayment
@@ -51,7 +52,9 @@ class Nothing(msgspec.Struct, frozen=True, tag=True):
 
 
 BitcoinState = Nothing | FollowedChain | Wallet | Generation | Watchlist
-BitcoinAnswer = WalletView | AddressView | PaymentView | GenerationView | SubscriptionView | None
+BitcoinAnswer = (
+    WalletView | AddressView | PaymentView | GenerationView | SubscriptionView | ReservedPsbt | None
+)
 
 STATE: Final[Schema[BitcoinState]] = Schema("bitcoin state", BitcoinState)
 COMMAND: Final[Schema[Command]] = Schema("bitcoin command", SignPayment | BroadcastPayment)
@@ -73,6 +76,7 @@ TRANSITIONS: Final[Mapping[tuple[type, type[Event]], Transition]] = {
     (Nothing, wallet.WalletCreated): lambda _, event: wallet.create(event),
     (Wallet, wallet.AddressAdded): wallet.add_address,
     (Wallet, wallet.LabelsSet): wallet.set_labels,
+    (Wallet, CoinsReserved): reserve,
     (Wallet, silent_receiving.SilentReceivingBegun): silent_receiving.begin,
     (Wallet, wallet.WalletRescanned): wallet_blocks.rescan,
     (Wallet, wallet.PaymentRequested): wallet.request_payment,
@@ -121,6 +125,8 @@ def answer(state: BitcoinState, event: Event) -> BitcoinAnswer:
             return wallet_views.address_view_of(state, event)
         case Wallet(), silent_receiving.SilentReceivingBegun():
             return silent_receiving.address_view(state)
+        case Wallet(), CoinsReserved():
+            return ReservedPsbt(event.psbt)
         case Wallet(), wallet.PaymentRequested():
             return payment.view_of(event.payment, state.cursor.height)
         case Watchlist(), subscriptions.SubscriptionAdded():

@@ -31,9 +31,12 @@ router = APIRouter(
 
 @router.post("/wallets/{wallet}/psbts", status_code=201, responses=shows(PsbtView, "The PSBT.", 201))
 async def create_psbt(caller: Writer, wallet: WalletName, body: NewPsbt) -> Response:
-    """A PSBT that pays from the wallet's coins, for its signers. The coins are not reserved."""
+    """A PSBT that pays from the wallet's coins, for its signers.
+
+    With `reserve` no other payment spends these coins, until they are unfrozen.
+    """
     made = await caller.write(
-        BITCOIN, "create_psbt", wallet, recipients_of(body), terms_of(body), body.version
+        BITCOIN, "create_psbt", wallet, recipients_of(body), terms_of(body), body.version, body.reserve
     )
     return caller.answer(made, 201)
 

@@ -131,6 +131,7 @@ class NewPsbt(NewWalletPayment):
     """A payment that others sign."""
 
     version: Literal[0, 2] = 0
+    reserve: bool = False
 
 
 class PsbtToSign(Body):

@@ -8,6 +8,7 @@ from typing import Final
 from anya_actors.domain.bitcoin import musig2_psbt
 from anya_actors.domain.bitcoin.account import CHANGE
 from anya_actors.domain.bitcoin.amount import check_amount_sat
+from anya_actors.domain.bitcoin.coin_reservation import CoinsReserved, ReservedPsbt
 from anya_actors.domain.bitcoin.orders import SendTerms
 from anya_actors.domain.bitcoin.payment_order import PaymentOrder, recipients_from, verify_fee
 from anya_actors.domain.bitcoin.payment_plan import PaymentPlan, plan_payment
@@ -33,7 +34,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.signer import Signer
 from anya_actors.services.bitcoin.follower import Follower
-from anya_actors.services.bitcoin.ledger import Ledger, call_id, wallet_key
+from anya_actors.services.bitcoin.ledger import Ledger, call_id, expect, wallet_key
 from anya_actors.services.bitcoin.payments import Payments
 from anya_actors.services.bitcoin.settings import BitcoinSettings
 from anya_actors.services.bitcoin.wallets import Wallets
@@ -63,16 +64,31 @@ class Psbts:
         self._clock, self._randomness, self._settings = clock, randomness, settings
 
     async def create(
-        self, wallet: str, to: Sequence[tuple[str, int]], terms: SendTerms, version: int, message_id: str
+        self,
+        wallet: str,
+        to: Sequence[tuple[str, int]],
+        terms: SendTerms,
+        version: int,
+        message_id: str,
+        *,
+        reserve: bool = False,
     ) -> PsbtView:
         """A PSBT that pays these addresses from the wallet's coins, for its signers.
 
-        The coins are not reserved; its change address is given out. Raises as `pay`.
+        Its change address is given out. With ``reserve`` its coins are frozen, until somebody
+        unfreezes or they are spent; the same message again then gives the same PSBT. Raises as `pay`.
         """
         if version not in (0, 2):
             raise InvalidInputError("version", "PSBTs have version 0 or 2")
         key = wallet_key(check_wallet_name(wallet))
+        request = ("reserved psbt", wallet, tuple(to), terms, version)
         async with self._ledger.locks(key):
+            earlier = (
+                await self._ledger.engine.answered(key, call_id(message_id), request) if reserve else None
+            )
+            if earlier is not None:
+                text = expect(earlier, ReservedPsbt).psbt
+                return psbt_view(await self._ledger.wallet(wallet), _parse(text), self._settings.network)
             if any(is_silent_address(address) for address, _ in to):
                 raise NotSupportedError(
                     "silent payments in a wallet's PSBT", "send them from the wallet itself"
@@ -84,6 +100,9 @@ class Psbts:
             parents = {bytes(txid): await self._whole(txid) for txid in wanted}
             found = await self._ledger.wallet(wallet)
             psbt = funded_psbt(found, plan, change, version, parents)
+            if reserve:
+                event = CoinsReserved(psbt.to_base64(), tuple(one.outpoint for one in plan.inputs))
+                await self._ledger.engine.handle(key, event, message_id=call_id(message_id), request=request)
         return psbt_view(found, psbt, self._settings.network)
 
     async def _whole(self, txid: object) -> Transaction:

@@ -69,6 +69,31 @@ async def test_cores_vectors(call: Call, at: Call, vectors: Callable[[str], Any]
         assert (await call("finalizepsbt", case["extract"], True))["hex"] == case["result"]
 
 
+async def test_a_psbt_that_locks_its_coins_keeps_them_until_they_are_unlocked_or_spent(
+    call: Call, rich: str
+) -> None:
+    await call("generatetoaddress", 1, rich)
+    await call("generatetoaddress", 100, FOREIGN)
+    made = await call("walletcreatefundedpsbt", [], {FOREIGN: 2}, 0, {"lockUnspents": True})
+    spent = (await call("decodepsbt", made["psbt"]))["tx"]["vin"]
+    coins = [{"txid": one["txid"], "vout": one["vout"]} for one in spent]
+    assert len(coins) == 1
+    assert await call("listlockunspent") == coins
+    other = await call("walletcreatefundedpsbt", [], {FOREIGN: 2}, 0, {"lockUnspents": True})
+    assert len(await call("listlockunspent")) == 2
+    with pytest.raises(LookupError) as caught:
+        await call("sendtoaddress", FOREIGN, 1)
+    assert caught.value.args[0] == -6
+    assert await call("lockunspent", True, coins) is True
+    (left,) = await call("listlockunspent")
+    signed = await call("walletprocesspsbt", other["psbt"])
+    await call("sendrawtransaction", signed["hex"])
+    assert left not in await call("listlockunspent")
+    await call("generatetoaddress", 1, FOREIGN)
+    assert await call("listlockunspent") == []
+    await call("sendtoaddress", FOREIGN, 1)
+
+
 async def test_a_payment_by_psbt(call: Call, rich: str) -> None:
     made = await call("walletcreatefundedpsbt", [], {FOREIGN: 2}, 0, {"changePosition": 1, "fee_rate": 3})
     decoded = await call("decodepsbt", made["psbt"])

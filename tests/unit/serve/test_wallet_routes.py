@@ -118,6 +118,18 @@ async def test_a_psbt_goes_its_rounds(chain: Chain) -> None:
     )
 
 
+async def test_a_psbt_reserves_its_coins_if_asked(chain: Chain) -> None:
+    body = {"recipients": [{"address": PAYEE, "amount_sat": 1_000_000}], "feerate_sat_per_vb": 2}
+    await chain.post("/wallets/main/psbts", body, 201)
+    made = await chain.post("/wallets/main/psbts", body | {"reserve": True}, 201)
+    (coin,) = (await chain.get("/wallets/main/coins"))["items"]
+    assert coin["frozen"]
+    assert [one["outpoint"] for one in made["inputs"]] == [coin["outpoint"]]
+    assert (await chain.post("/wallets/main/payments", body, 409))["code"] == "insufficient-funds"
+    await chain.post("/wallets/main/coins/freeze", {"outpoints": [coin["outpoint"]], "frozen": False}, 204)
+    await chain.post("/wallets/main/payments", body, 201)
+
+
 async def test_coins_are_frozen_and_labelled(chain: Chain) -> None:
     (coin,) = (await chain.get("/wallets/main/coins"))["items"]
     await chain.post("/wallets/main/coins/freeze", {"outpoints": [coin["outpoint"]]}, 204)

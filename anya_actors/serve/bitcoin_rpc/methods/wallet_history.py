@@ -342,9 +342,14 @@ async def _change_locks(
 
 
 async def listlockunspent(context: RpcContext, _: Arguments) -> Any:
-    """The outputs that are kept from being spent."""
-    wallet = await find_wallet(context)
-    return [{"txid": str(outpoint.txid), "vout": outpoint.index} for outpoint in wallet.locked]
+    """The outputs that are kept from being spent; one that was spent all the same is locked no longer."""
+    wallet, node = await find_wallet(context), context.node
+    unspent = (
+        outpoint
+        for outpoint in wallet.locked
+        if outpoint not in node.pool.spends and node.coin(outpoint) is not None
+    )
+    return [{"txid": str(outpoint.txid), "vout": outpoint.index} for outpoint in unspent]
 
 
 METHODS: Final[dict[str, Method]] = dict(

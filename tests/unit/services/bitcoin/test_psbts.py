@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.payment_order import AbsurdFeeError, FeeCapMissingError
 from anya_actors.domain.bitcoin.psbt import PsbtError, PsbtInputError, PsbtStateError, parse_psbt_base64
@@ -18,6 +19,7 @@ from anya_actors.domain.bitcoin.psbt.fields import In
 from anya_actors.domain.bitcoin.transaction import TxOutput
 from anya_actors.domain.machine import AnyaError, InvalidInputError, NotSupportedError
 from anya_actors.services.bitcoin import BitcoinService, SendTerms, WalletOrder
+from anya_actors.services.durable import IdempotencyConflictError
 
 NUMS = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0"  # BIP341's point without a key
 NAMES = ("alice", "bob", "carol")
@@ -199,3 +201,43 @@ async def test_a_damaged_psbt_is_refused_as_such(new_world: Any, data: Any) -> N
         with contextlib.suppress(PsbtError, AnyaError):
             assert (await step).psbt
     await world.close()
+
+
+async def test_a_reserved_psbt_keeps_its_coins_and_is_the_same_for_the_same_message(
+    world: Any, service: BitcoinService
+) -> None:
+    view = await service.create_wallet("main", message_id="w")
+    world.node.mine(3, world.script(view.address))
+    world.node.mine(100)
+    await service.follow()
+    to = [(world.payee, 1_000_000)]
+    free = await service.psbts.create("main", to, TERMS, 0, "free")
+    assert not any(coin.frozen for coin in await service.wallet_book.coins("main"))
+    made = await service.psbts.create("main", to, TERMS, 0, "m", reserve=True)
+    kept = {one.outpoint for one in made.inputs}
+    assert len(free.inputs) == 1
+    assert {coin.outpoint for coin in await service.wallet_book.coins("main") if coin.frozen} == kept
+    assert await service.psbts.create("main", to, TERMS, 0, "m", reserve=True) == made
+    with pytest.raises(IdempotencyConflictError):
+        await service.psbts.create("main", [(world.payee, 2)], TERMS, 0, "m", reserve=True)
+    # The two others are taken by further ones, then nothing is left.
+    taken = set(kept)
+    for message in ("n", "o"):
+        other = await service.psbts.create("main", to, TERMS, 0, message, reserve=True)
+        outpoints = {one.outpoint for one in other.inputs}
+        assert not outpoints & taken
+        taken |= outpoints
+    with pytest.raises(InsufficientFundsError):
+        await service.psbts.create("main", to, TERMS, 0, "p", reserve=True)
+    with pytest.raises(InsufficientFundsError):
+        await service.send("main", world.payee, 1_000_000, 3, message_id="q")
+    await service.wallet_book.freeze("main", sorted(kept), False, "thaw")
+    again = await service.psbts.create("main", to, TERMS, 0, "r", reserve=True)
+    assert {one.outpoint for one in again.inputs} == kept
+    # A reserved PSBT is signed and sent as any other, and its coins are gone.
+    signed = await service.psbts.sign("main", again.psbt, None)
+    await service.psbts.send(signed.psbt, None)
+    world.node.mine(1)
+    await service.follow()
+    left = {coin.outpoint for coin in await service.wallet_book.coins("main") if coin.frozen}
+    assert left == taken - kept
