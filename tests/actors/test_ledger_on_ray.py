@@ -103,7 +103,7 @@ async def test_an_idle_actor_is_passivated_and_comes_back_when_called(
     from anya_actors.coordinator.health import HealthPolicy
 
     health = HealthPolicy(interval_s=0.2)
-    actors = await run_platform(plan(data_dir, health=health, idle_timeout_s=0.3))
+    actors = await run_platform(plan(data_dir, health=health, idle_timeout_s=2.0))
     await actors.call("ledger/guest", "deposit", "alice", 1, message_id="m1")
     async with asyncio.timeout(60):
         system = await actors.call("coordinator", "system")
@@ -111,7 +111,7 @@ async def test_an_idle_actor_is_passivated_and_comes_back_when_called(
             system = await actors.call(
                 "coordinator", "system_after", system.coordinator_epoch, system.version, 5.0
             )
-    assert (await actors.call("ledger/guest", "account", "alice")).balance_sat == 1
+    assert (await actors.call("ledger/guest", "account", "alice", timeout_s=60.0)).balance_sat == 1
 
 
 async def test_every_committed_event_is_on_the_bus_once(
