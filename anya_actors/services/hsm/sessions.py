@@ -150,7 +150,6 @@ class SessionDesk:
         if not session.recipient:
             raise SessionClosedError(session_id, "its keys were never released")
         slots = {key: await self._keys.slot(key) for key in {each.key for each in records} if key}
-        self._check_rate(slots, records)
         entries = [
             self._records.entry(
                 each.operation,
@@ -165,6 +164,11 @@ class SessionDesk:
             ).of_request(f"{session.actor}/{message_id}/{index}")  # no id but the session's own
             for index, each in enumerate(records)
         ]
+        try:
+            self._check_rate(slots, records)
+        except KeyRateError as error:
+            await self._note_refused(error, entries)
+            raise
         guards = [
             guard_of(slots[each.key], each.operation) if each.key and each.outcome == OK else None
             for each in records
@@ -193,9 +197,12 @@ class SessionDesk:
             request = ("spend", guard, record.digest)
             await self._records.change(key_of(record.key), event, message_id=message_id, request=request)
         except (ApprovalNeededError, InvalidInputError, OperationRefusedError) as error:
-            outcome = f"refused: {error.code}"
-            await self._records.note(*(msgspec.structs.replace(each, outcome=outcome) for each in entries))
+            await self._note_refused(error, entries)
             raise
+
+    async def _note_refused(self, error: AnyaError, entries: list[AuditRecord]) -> None:
+        outcome = f"refused: {error.code}"
+        await self._records.note(*(msgspec.structs.replace(each, outcome=outcome) for each in entries))
 
     async def close(self, session_id: str, reason: str, message_id: str = "") -> None:
         """Close a session; one that is closed stays so."""
@@ -239,14 +246,6 @@ class SessionDesk:
                 while made and now_s - made[0][0] >= 1:
                     made.popleft()
                 if sum(count for _, count in made) + record.count > limit:
-                    self._records.metrics.count(
-                        slot.owner,
-                        record.key,
-                        record.algorithm,
-                        record.operation,
-                        f"refused: {KeyRateError.code}",
-                        record.count,
-                    )
                     raise KeyRateError(record.key, limit)
                 made.append((now_s, record.count))
 

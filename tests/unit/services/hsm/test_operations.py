@@ -275,6 +275,13 @@ async def test_a_keys_rate_is_kept_over_all_its_sessions(bench: LocalHsm, hsm: H
     await do(bench, session, *[request] * 3)
     with pytest.raises(KeyRateError):
         await do(bench, other, *[request] * 3)
+    entry = (await hsm.audit())[-1]
+    assert (entry.actor, entry.key, entry.outcome, entry.count) == (
+        other.actor,
+        "ed25519",
+        "refused: key-rate",
+        3,
+    )
     await do(bench, other, *[request] * 2)
     assert isinstance(bench.clock, ManualClock)
     await bench.clock.advance(1)
