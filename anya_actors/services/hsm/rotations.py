@@ -57,7 +57,7 @@ class Rotations(Background):
             await self._wait(min((due for due in self._due.values() if due), default=None))
 
     async def _rotate_if_due(self, name: str) -> None:
-        view = await self._ring.view(name)
+        view = await self._ring.view(name, "")
         self._due[name] = _due_of(view)
         if 0 < self._due[name] <= self._clock.now_unix_ms():
             self.note(await self._rotate(view))
