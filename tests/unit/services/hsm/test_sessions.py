@@ -418,7 +418,7 @@ class SlowRelease:
                 await meanwhile()
             return box
 
-        hsm.release_keys = slow  # type: ignore[method-assign,assignment]
+        hsm.release_keys = slow  # type: ignore[method-assign, assignment]
 
 
 async def test_a_change_that_meets_the_keys_on_their_way_holds_in_the_session(
