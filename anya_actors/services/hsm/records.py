@@ -75,7 +75,7 @@ REFUSALS: Final = (
     WaitingPeriodError,
     WrongPassphraseError,
 )
-_SHOWN_CHARACTERS: Final = 128
+SHOWN_CHARACTERS: Final = 128
 
 RULES: Final[Rules[Record, Reply]] = Rules(
     state=machine.STATE,
@@ -144,14 +144,14 @@ class AuditedRecords:
             request_id=self.fresh_id(),
             at_unix_ms=self.clock.now_unix_ms(),
             actor=actor or self._actor,
-            owner=owner[:_SHOWN_CHARACTERS],
+            owner=owner[:SHOWN_CHARACTERS],
             operation=operation,
-            key=key[:_SHOWN_CHARACTERS],
+            key=key[:SHOWN_CHARACTERS],
             key_version=key_version,
             algorithm=algorithm,
             outcome=outcome,
             count=count,
-            detail=detail[:_SHOWN_CHARACTERS] or msgspec.UNSET,
+            detail=detail[:SHOWN_CHARACTERS] or msgspec.UNSET,
         )
 
     def fresh_id(self) -> str:

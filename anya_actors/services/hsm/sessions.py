@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -37,7 +39,7 @@ from anya_actors.ports.actors import Actors
 from anya_actors.ports.sealing import SealedBoxes
 from anya_actors.services.hsm.endings import ProcessEndings
 from anya_actors.services.hsm.keys import KeyRing
-from anya_actors.services.hsm.records import AuditedRecords
+from anya_actors.services.hsm.records import SHOWN_CHARACTERS, AuditedRecords
 from anya_actors.services.hsm.settings import HsmSettings
 from anya_actors.services.hsm.starts import ProcessStarts
 
@@ -100,9 +102,7 @@ class SessionDesk:
             session = await self.usable(session_id)
             async with self._records.refusals("extend-session", session.owner, ",".join(keys)):
                 await self._check_opening(session.owner, tuple(dict.fromkeys((*session.keys, *keys))))
-                audit = self._records.entry(
-                    "extend-session", owner=session.owner, key=",".join(keys), actor=session.actor
-                )
+                audit = self._of_session("extend-session", session, keys)
                 event = SessionExtended(session_id, keys, audit)
                 view = await self._records.change(SESSIONS, event, message_id=message_id, request=request)
         return _session_view(view)
@@ -120,9 +120,7 @@ class SessionDesk:
             if key not in session.keys:
                 raise UnknownKeyError(key)
         wanted = keys or session.keys
-        audit = self._records.entry(
-            "release-keys", owner=session.owner, key=",".join(wanted), actor=session.actor
-        )
+        audit = self._of_session("release-keys", session, wanted)
         await self._records.change(SESSIONS, KeysReleased(session_id, recipient, audit))
         if all(each.session_id != session_id for each in (await self._table()).sessions):
             self._forget(session_id)
@@ -305,8 +303,14 @@ class SessionDesk:
             idle_timeout_s=settings.session_idle_timeout_s,
             absolute_timeout_s=settings.session_absolute_timeout_s,
         )
-        audit = records.entry("open-session", owner=owner, key=",".join(keys), actor=session.actor)
+        audit = self._of_session("open-session", session, keys)
         return SessionOpened(session, settings.session_limit, audit)
+
+    def _of_session(self, operation: str, session: Session, keys: Sequence[str]) -> AuditRecord:
+        named, detail = _names(keys)
+        return self._records.entry(
+            operation, owner=session.owner, key=named, actor=session.actor, detail=detail
+        )
 
     async def usable(self, session_id: str) -> Session:
         """The session, if it is open and its time is not over; raise `SessionClosedError`."""
@@ -336,6 +340,14 @@ class SessionDesk:
 
     async def _table(self) -> SessionTable:
         return await self._records.load(SESSIONS, SessionTable)
+
+
+def _names(keys: Sequence[str]) -> tuple[str, str]:
+    """How an audit entry names them: all, or those that it has room for and, as detail, a hash of all."""
+    names = ",".join(keys)
+    if len(names) <= SHOWN_CHARACTERS:
+        return names, ""
+    return names, f"{len(keys)} keys, SHA-256 {hashlib.sha256(names.encode()).hexdigest()}"
 
 
 def _session_view(reply: object) -> SessionView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -450,3 +451,18 @@ async def test_a_session_that_ends_while_its_keys_are_on_their_way_holds_none(
     assert service.held_keys == ()
     with pytest.raises(SessionClosedError, match="sealed"):
         await service.sign("ed", DIGEST, "ed25519")
+
+
+async def test_an_entry_has_a_hash_of_the_names_that_it_has_no_room_for(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    names = tuple(f"{number}-{'n' * 60}" for number in range(4))
+    for name in names:
+        await hsm.create_key(name, "ed25519", "alice", message_id=name)
+    opened = await hsm.open_session("alice", names, message_id="many")
+    await ask(bench, opened, "sign", names[3], DIGEST, "ed25519")
+    entries = {entry.operation: entry for entry in await hsm.audit()}
+    every = ",".join(names)
+    for operation in ("open-session", "release-keys"):
+        assert entries[operation].key == every[:128]
+        assert entries[operation].detail == f"4 keys, SHA-256 {hashlib.sha256(every.encode()).hexdigest()}"
