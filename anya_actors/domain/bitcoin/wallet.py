@@ -34,6 +34,7 @@ from anya_actors.domain.bitcoin.payment import (
 from anya_actors.domain.bitcoin.payment_steps import step as step_payment
 from anya_actors.domain.bitcoin.script import hash160, p2wpkh_script
 from anya_actors.domain.bitcoin.silent_keys import SilentKeys
+from anya_actors.domain.bitcoin.told_chain import ToldChain
 from anya_actors.domain.bitcoin.transaction import Outpoint, parse_outpoint, parse_transaction
 from anya_actors.domain.machine import AnyaError, Event, IllegalTransitionError, InvalidInputError, Step
 
@@ -160,6 +161,7 @@ class Wallet(msgspec.Struct, frozen=True, tag=True):
     birth_height: int = -1
     told_height: int = -1
     silent: SilentKeys | None = None
+    before_rescan: ToldChain | None = None
 
     def payment(self, payment_id: str) -> Payment:
         """The payment of this id; raises `UnknownPaymentError`."""

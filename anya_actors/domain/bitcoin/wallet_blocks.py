@@ -6,7 +6,7 @@ remembers the blocks, so disconnecting a block needs no record of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -29,7 +29,9 @@ from anya_actors.domain.bitcoin.payment import (
     PaymentUnconfirmed,
     Phase,
 )
+from anya_actors.domain.bitcoin.rescan_coins import confirmed_above, unspent_above
 from anya_actors.domain.bitcoin.silent_receiving import SilentFinder
+from anya_actors.domain.bitcoin.told_chain import ToldChain
 from anya_actors.domain.bitcoin.transaction import Transaction
 from anya_actors.domain.bitcoin.wallet import (
     PendingTransaction,
@@ -204,6 +206,7 @@ class _Change:
         self._events: list[SystemEvent] = []
 
     def connect(self, block: WalletBlock) -> None:
+        self._compare_with_told(block.block)
         self._wallet = replace(self._wallet, cursor=self._wallet.cursor.connect(block.block))
         for transaction in block.transactions:
             spent_sat = self._spend(transaction, block.block.height)
@@ -223,6 +226,15 @@ class _Change:
                 self._reach(output)
             self._tell_confirmed(transaction, block.block, spent_sat)
             self._confirm_payments(transaction, block.block.height)
+
+    def _compare_with_told(self, block: BlockRef) -> None:
+        told = self._wallet.before_rescan
+        if told is not None and told.is_left_by(block):
+            self._tell_left_behind(told.transactions, block.height - 1)
+            told_height = min(self._wallet.told_height, block.height - 1)
+            self._wallet = replace(self._wallet, told_height=told_height, before_rescan=None)
+        elif told is not None and told.ends_at(block):
+            self._wallet = replace(self._wallet, before_rescan=None)
 
     def _reach(self, output: ReceivedOutput) -> None:
         # Who was paid once may be paid at the next addresses as well: they are looked for from now on.
@@ -304,11 +316,12 @@ class _Change:
         )
 
     def disconnect(self, block_hash: bytes) -> None:
-        height = self._wallet.cursor.height
+        height, told = self._wallet.cursor.height, self._wallet.before_rescan
         self._wallet = replace(
             self._wallet,
             cursor=self._wallet.cursor.disconnect(block_hash),
             told_height=min(self._wallet.told_height, height - 1),
+            before_rescan=told and told.without(height),
         )
         reorged: dict[bytes, None] = {}
         coins: dict[tuple[bytes, int], WalletCoin] = {}
@@ -332,22 +345,26 @@ class _Change:
     def begin_again(self, event: WalletRescanned) -> None:
         """Go back to the event's cursor, with the coins that were there below it."""
         wallet, height = self._wallet, event.cursor.height
+        told = wallet.before_rescan or ToldChain(wallet.cursor)
+        told = told.with_more(confirmed_above(self._coins.values(), height))
         if event.reorged:
-            self._tell_left_behind(height)
+            self._tell_left_behind(told.transactions, height)
             self._coins = {}
         else:
             kept = (coin for coin in wallet.coins if coin.height <= height)
-            self._coins = {coin.outpoint: _unspent_above(coin, height) for coin in kept}
+            self._coins = {coin.outpoint: unspent_above(coin, height) for coin in kept}
         self._wallet = replace(
             self._wallet,
             cursor=event.cursor,
             pending=() if event.reorged else wallet.pending,
+            before_rescan=None if event.reorged or told.cursor.height <= height else told,
             # Coins from before it may have been found now: a wallet that starts over begins there.
             birth_height=min(wallet.birth_height, height) if wallet.birth_height >= 0 else -1,
         )
 
-    def _tell_left_behind(self, height: int) -> None:
-        gone = {coin.txid: coin.height for coin in self._coins.values() if coin.height > height}
+    def _tell_left_behind(self, transactions: Iterable[tuple[bytes, int]], height: int) -> None:
+        """Take back what was told of blocks above this height."""
+        gone = {txid: at for txid, at in transactions if at > height}
         self._events += [
             BitcoinTransactionReorged(self._wallet.name, Txid(txid).hex_reversed(), at)
             for txid, at in gone.items()
@@ -370,13 +387,6 @@ class _Change:
             follow_count=self._wallet.follow_count + 1,
         )
         return Step(wallet, tuple(self._commands), tuple(self._events))
-
-
-def _unspent_above(coin: WalletCoin, height: int) -> WalletCoin:
-    """The coin as it stood at this height."""
-    if coin.spent_height is None or coin.spent_height <= height:
-        return coin
-    return replace(coin, spent_height=None, spent_by=b"")
 
 
 def _slimmed(payment: Payment, oldest_height: int) -> Payment:

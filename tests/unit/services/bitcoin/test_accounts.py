@@ -11,7 +11,11 @@ from anya_actors.domain.bitcoin.address import encode_address
 from anya_actors.domain.bitcoin.chain_follower import RETAINED_BLOCKS
 from anya_actors.domain.bitcoin.coin_selection import InsufficientFundsError
 from anya_actors.domain.bitcoin.descriptors import DescriptorError
-from anya_actors.domain.bitcoin.events import BitcoinTransactionConfirmed, BitcoinTransactionSeen
+from anya_actors.domain.bitcoin.events import (
+    BitcoinTransactionConfirmed,
+    BitcoinTransactionReorged,
+    BitcoinTransactionSeen,
+)
 from anya_actors.domain.bitcoin.labels import MAX_LABELS
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.orders import GAP_LIMIT, Label
@@ -136,6 +140,35 @@ async def test_a_rescan_in_a_rescan_tells_nothing_twice(world: Any, service: Bit
     await service.follow()
     assert await world.events() == told
     assert (await service.balance("main")).confirmed_sat == 2 * COIN_SAT
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one rescan", "a rescan in a rescan"])
+async def test_a_reorganisation_during_a_rescan_takes_back_what_was_told(
+    world: Any, service: BitcoinService, again: bool
+) -> None:
+    """The forgotten coins no longer tell of it: a payment stayed confirmed that was in no block."""
+    await world.funded(service, 50, 50)
+    promised = await service.send("main", world.payee, 1_000_000, 2, message_id="pay")
+    await service.settled("main")
+    world.node.mine(2)
+    await service.follow()
+    await service.wallet_book.rescan("main", 0, message_id="r")
+    if again:
+        await service.wallet_book.rescan("main", 1, message_id="r2")
+    world.node.reorganise(2, 3)
+    await service.follow()
+    assert (await service.payment(promised.payment_id)).phase == "broadcast"
+    await service.settled("main")
+    world.node.mine(1)
+    await service.follow()
+    assert (await service.payment(promised.payment_id)).height == world.node.height
+    told: Any = await world.events(BitcoinTransactionConfirmed, BitcoinTransactionReorged)
+    assert [type(one).__name__ for one in told if one.txid == promised.txid] == [
+        "BitcoinTransactionConfirmed",
+        "BitcoinTransactionReorged",
+        "BitcoinTransactionConfirmed",
+    ]
+    assert (await service._ledger.wallet("main")).before_rescan is None
 
 
 async def test_coins_from_before_a_wallets_birth_outlive_a_deep_reorganisation(
