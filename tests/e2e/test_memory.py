@@ -1,10 +1,16 @@
-"""Where private keys are, while a platform uses them: in the HSM and the owning session, nowhere else."""
+"""Where private keys are while a platform uses them: in the HSM and the owning session, nowhere else.
+
+After a session's end, and while the HSM is sealed, nowhere at all.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +22,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from anya_actors.adapters.keys.bip32 import from_seed
+from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
+from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
+from anya_actors.adapters.sealing.argon2 import Argon2Kdf
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.cli.processes import of_instance
+from anya_actors.config import load_settings
+from anya_actors.domain.hsm.machine import ROOT, STATE
 from anya_actors.domain.hsm.material import KeyMaterial, pack_material
+from anya_actors.domain.hsm.root import Root, kek_context, seal_context
 from anya_actors.domain.keys.secret import Secret
-from tests.e2e.conftest import Launched
+from tests.e2e.conftest import Launched, living
 from tests.e2e.memory_scan import Needles, chunks_of
 
-pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(600)]
 
 HSM = "hsm/main"
 MARK = b"\x9d\xf1\x42\x17\xe8\x5b\x03\xc6\x71"
@@ -90,6 +103,9 @@ class Owner:
 
     def uses(self, session: str, *operations: dict[str, Any]) -> None:
         self.post(f"sessions/{session}/operations", {"operations": operations})
+
+    def closes(self, session: str) -> None:
+        self._client.delete(f"security/sessions/{session}").raise_for_status()
 
     def pids(self) -> dict[str, int]:
         return {each["name"]: each["pid"] for each in self.get("system")["actors"] if each["pid"]}
@@ -166,20 +182,51 @@ def passphrase(launched: Launched) -> bytes:
     return (launched.data_dir / "hsm" / "passphrase").read_bytes().strip()
 
 
-def test_keys_are_in_the_hsm_and_the_session_that_holds_them_alone(
-    launched: Launched, owner: Owner, used: Used
-) -> None:
-    needles = Needles(MARK, used.secrets | {"passphrase": passphrase(launched)})
+def found_by_process(launched: Launched, owner: Owner, secrets: Mapping[str, bytes]) -> dict[str, set[str]]:
+    """Which secrets each process holds, by its actor's name or its command line."""
+    needles = Needles(MARK, secrets)
     names = {pid: name for name, pid in owner.pids().items()}
     found: dict[str, set[str]] = {}
     for process in processes(launched):
-        chunks = chunks_of(process.pid)
-        name = names.get(process.pid, " ".join(process.cmdline()))
-        found[name] = {secret for chunk in chunks for secret in needles.found_in(chunk)}
+        with contextlib.suppress(
+            psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError
+        ):  # ended just now
+            name = names.get(process.pid, " ".join(process.cmdline()))
+            held = {secret for chunk in chunks_of(process.pid) for secret in needles.found_in(chunk)}
+            found[name] = found.get(name, set()) | held
     assert len(found) > 10
-    assert {
-        name: secrets for name, secrets in found.items() if name not in {HSM, *used.sessions} and secrets
-    } == {}
+    return found
+
+
+def holders(found: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Those that hold any."""
+    return {name: secrets for name, secrets in found.items() if secrets}
+
+
+async def root_keys(launched: Launched, folder: Path) -> dict[str, bytes]:
+    """What is between the passphrase and the keys, opened from a copy of the HSM's store."""
+    settings = load_settings(flags={"data_dir": str(launched.data_dir)}, environ={})
+    copied = shutil.copytree(settings.state_dir, folder / "state")
+    store = await RocksdbStateStores(copied).activate(HSM)
+    stored = await store.load(ROOT)
+    assert stored is not None
+    root = STATE.decode(stored.state)
+    await store.close()
+    assert isinstance(root, Root)
+    assert root.seal is not None
+    cipher, given = AesGcmCipher(SystemRandomness()), Secret(passphrase(launched))
+    key = await Argon2Kdf().derive(given, root.seal.salt, root.seal.parameters)
+    master = cipher.open(key, root.seal.sealed, seal_context())
+    kek = cipher.open(master, root.keks[-1].wrapped, kek_context(root.keks[-1].version))
+    opened = {"passphrase": given, "passphrase's key": key, "master key": master, "key-encryption key": kek}
+    return {name: secret.reveal() for name, secret in opened.items()}
+
+
+def test_keys_are_in_the_hsm_and_the_session_that_holds_them_alone(
+    launched: Launched, owner: Owner, used: Used
+) -> None:
+    found = found_by_process(launched, owner, used.secrets | {"passphrase": passphrase(launched)})
+    assert holders(found).keys() <= {HSM, *used.sessions}
     for session, secrets in used.sessions.items():
         # All of them but the seed, of which a session gets the node: so the scan does find what is there.
         assert found[session] == secrets - {"bip32"}
@@ -203,3 +250,35 @@ def test_no_key_is_in_a_file_or_in_shared_memory(launched: Launched, used: Used)
     for path in files:
         allowed = {"passphrase"} if path == launched.data_dir / "hsm" / "passphrase" else set()
         assert set(needles.found_in(path.read_bytes())) == allowed, path
+
+
+def test_after_the_end_of_its_sessions_no_process_holds_a_key(
+    launched: Launched, owner: Owner, used: Used
+) -> None:
+    processes_of_sessions = [psutil.Process(owner.pids()[actor]) for actor in used.sessions]
+    for actor in used.sessions:
+        owner.closes(actor.partition("/")[2])
+    began = time.monotonic()
+    while living(processes_of_sessions):
+        assert time.monotonic() - began < 120
+        time.sleep(0.1)
+    assert holders(found_by_process(launched, owner, used.secrets)) == {}
+
+
+async def test_after_sealing_no_process_holds_a_key_or_what_opens_keys(
+    launched: Launched, owner: Owner, used: Used, tmp_path: Path
+) -> None:
+    names = [name for name in used.secrets if name.startswith("other-")]
+    session = f"hsm-session/{owner.opens(*names)}"
+    owner.uses(session.partition("/")[2], *(operation(name, name.removeprefix("other-")) for name in names))
+    secrets = used.secrets | await root_keys(launched, tmp_path)
+    # So the scan does find what is there, and the session's keys are still to be wiped.
+    assert holders(found_by_process(launched, owner, secrets)) == {
+        HSM: {"key-encryption key"},
+        session: set(names),
+    }
+    owner.post("seal", {})
+    assert holders(found_by_process(launched, owner, secrets)) == {}
+    owner.post("unseal", {})
+    owner.post("seal", {})
+    assert holders(found_by_process(launched, owner, secrets)) == {}
