@@ -1,8 +1,9 @@
 """The consensus rules of Bitcoin, as an engine that keeps its own view of the chain.
 
 Calls block and may take long: services make them in a thread, one mutating call at a time.
-Nothing an engine holds is durable before `ConsensusEngine.close` returns: a service keeps its
-own log of blocks and replays it into a wiped engine after an unclean stop.
+Nothing an engine holds is durable before `ConsensusEngine.flush` or `ConsensusEngine.close` returns:
+a service keeps its own log of blocks and replays what came since then after a crash. The mark that it
+leaves with a flush tells it what the engine had been given.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class Verdict:
 class ConsensusEngine(Protocol):
     """One chain. After any call but `close`, `tip` is the best valid chain of the blocks given."""
 
+    @property
+    def mark(self) -> bytes | None:
+        """What was left with the flush that this engine was opened from; none if it began with nothing."""
+
     def tip(self) -> tuple[BlockHash, int]:
         """Hash and height of the active chain's last block."""
 
@@ -85,17 +90,25 @@ class ConsensusEngine(Protocol):
         Raises `RejectedTransactionError`.
         """
 
-    def close(self) -> None:
-        """Put everything on disk and release the engine; the last call."""
+    def flush(self, mark: bytes) -> None:
+        """Put everything on disk, then the mark: a crash in between leaves the mark before, or none.
+
+        An engine with its databases in memory has nothing to flush and keeps no mark. Raises
+        `EngineFailedError`; the engine must be opened anew.
+        """
+
+    def close(self, mark: bytes | None = None) -> None:
+        """Put everything on disk, then the mark if there is one, and release the engine; the last call."""
 
 
 class ConsensusEngines(Protocol):
     """Opens the engine of one data directory."""
 
     def open(self, *, wipe: bool) -> ConsensusEngine:
-        """Open it as last closed, or, wiped, with the genesis block alone.
+        """Open it as it was last flushed and later; wiped or without a mark, with the genesis block alone.
 
-        Raises `EngineLockedError` or `EngineFailedError`.
+        The mark is away while it opens: what a process died of when it opened it is not opened
+        twice. Raises `EngineLockedError` or `EngineFailedError`.
         """
 
     def set_time(self, unix_s: int) -> None:

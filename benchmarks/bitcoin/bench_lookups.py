@@ -54,7 +54,7 @@ async def measure(blocks: int, rounds: int, folder: Path) -> tuple[dict[str, lis
         once += [scripthash(item.outputs[1].script_pubkey) for item in block.transactions[1:]]
         await node.submit_block(block)
     await node.close()
-    node = await open_node(folder, clean=True)
+    node = await open_node(folder)
     chance = random.Random(7)
     often = [scripthash(script) for script in workload.scripts]
     never = [chance.randbytes(32) for _ in range(len(once) // 10)]

@@ -1,8 +1,7 @@
-"""Whether the node's memory stays flat over 10,000 blocks, and how long it takes to start with them.
+"""Whether the node's memory stays flat over 10,000 blocks.
 
 Blocks with a few real transactions each, handed to a node on disk in a process of its own; the
-resident memory of that process after every tenth of them. Then two starts: after a clean stop, and
-after a stop that was none, where the engine has to judge every block of the journal again.
+resident memory of that process after every tenth of them. Starts: `bench_restart`.
 ``python -m benchmarks.bitcoin.bench_memory --blocks 10000``.
 """
 
@@ -15,7 +14,6 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -50,20 +48,8 @@ async def _grow(folder: Path, blocks: int, told: Connection) -> None:
     await node.close()
 
 
-def start(folder: Path, told: Connection, *, clean: bool) -> None:
-    """Start, tell how long it took and the memory; in a process of its own."""
-    asyncio.run(_start(folder, told, clean))
-
-
-async def _start(folder: Path, told: Connection, clean: bool) -> None:
-    began = time.perf_counter()
-    node = await open_node(folder, clean=clean)
-    told.send((time.perf_counter() - began, psutil.Process().memory_info().rss / MIB))
-    await node.close()
-
-
-def measure(blocks: int, folder: Path) -> tuple[list[tuple[int, float]], dict[str, tuple[float, float]]]:
-    """The curve, and seconds and memory of both kinds of start."""
+def measure(blocks: int, folder: Path) -> list[tuple[int, float]]:
+    """The curve."""
     fresh = multiprocessing.get_context("spawn")
     reader, writer = fresh.Pipe(duplex=False)
     process = fresh.Process(target=grow, args=(folder, blocks, writer))
@@ -73,14 +59,7 @@ def measure(blocks: int, folder: Path) -> tuple[list[tuple[int, float]], dict[st
         curve.append(reader.recv())
         print(f"{curve[-1][0]:>8} blocks {curve[-1][1]:>8.1f} MiB", flush=True)
     process.join()
-    starts = {}
-    for name, clean in (("clean", True), ("unclean", False)):
-        process = fresh.Process(target=start, args=(folder, writer), kwargs={"clean": clean})
-        process.start()
-        starts[name] = reader.recv()
-        process.join()
-        print(f"start after a stop that was {name}: {starts[name][0]:.2f} s, {starts[name][1]:.1f} MiB")
-    return curve, starts
+    return curve
 
 
 def main() -> None:
@@ -89,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="anya-memory-"))
     try:
-        curve, starts = measure(arguments.blocks, folder)
+        curve = measure(arguments.blocks, folder)
     finally:
         shutil.rmtree(folder)
     grown_mib = curve[-1][1] - curve[0][1]
@@ -101,8 +80,6 @@ def main() -> None:
             "rss_mib": dict(curve),
             "grown_mib": grown_mib,
             "limit_mib": LIMIT_MIB,
-            "start_s": {name: seconds for name, (seconds, _) in starts.items()},
-            "start_rss_mib": {name: mib for name, (_, mib) in starts.items()},
         },
     )
     if grown_mib > LIMIT_MIB:

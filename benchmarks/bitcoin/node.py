@@ -14,7 +14,7 @@ from anya_actors.domain.bitcoin.network import Network
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 
-async def open_node(folder: Path, *, clean: bool = False) -> BitcoinNodeService:
+async def open_node(folder: Path) -> BitcoinNodeService:
     """Start the node whose data lies in ``folder``."""
     node = BitcoinNodeService(
         engines=KernelEngines(folder / "kernel", Network.REGTEST),
@@ -23,5 +23,5 @@ async def open_node(folder: Path, *, clean: bool = False) -> BitcoinNodeService:
         clock=SystemClock(),
         randomness=SystemRandomness(),
     )
-    await node.start(clean=clean)
+    await node.start()
     return node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -187,14 +188,64 @@ def test_what_was_closed_in_order_is_there_when_opened_again(tmp_path: Path) -> 
     engines = KernelEngines(tmp_path, Network.REGTEST)
     engine = engines.open(wipe=True)
     chain = _chain(engine, 3)
-    engine.close()
+    engine.close(b"three")
     engine = engines.open(wipe=False)
-    assert engine.tip() == (chain[-1].hash, 3)
+    assert (engine.tip(), engine.mark) == ((chain[-1].hash, 3), b"three")
     engine.close()
     engine = engines.open(wipe=True)
-    assert engine.tip() == (REGTEST_GENESIS_HASH, 0)
+    assert (engine.tip(), engine.mark) == ((REGTEST_GENESIS_HASH, 0), None)
     replayed = [engine.process_block(block.serialize()).standing for block in chain]
     assert replayed == [Standing.VALID] * 3
+    engine.close()
+
+
+def test_a_flush_changes_nothing_that_is_seen(engine: ConsensusEngine) -> None:
+    chain = _chain(engine, 3)
+    engine.flush(b"three")
+    assert engine.tip() == (chain[-1].hash, 3)
+    block = _block(chain[-1].hash, 4)
+    assert engine.process_block(block.serialize()).standing is Standing.VALID
+    assert engine.process_block(chain[0].serialize()).is_new is False
+
+
+def _killed(engines: Path, at: Path) -> KernelEngines:
+    """Engines on what the disk shows of an engine that is still open."""
+    shutil.copytree(engines, at)
+    return KernelEngines(at, Network.REGTEST)
+
+
+def test_what_was_flushed_outlives_a_kill_and_what_came_later_does_not(tmp_path: Path) -> None:
+    engine = KernelEngines(tmp_path / "first", Network.REGTEST).open(wipe=True)
+    chain = _chain(engine, 3)
+    engine.flush(b"three")
+    later = _block(chain[-1].hash, 4)
+    engine.process_block(later.serialize())
+    found = _killed(tmp_path / "first", tmp_path / "second").open(wipe=False)
+    engine.close()
+    assert (found.tip(), found.mark) == ((chain[-1].hash, 3), b"three")
+    assert found.process_block(later.serialize()).standing is Standing.VALID
+    found.close()
+
+
+def test_an_engine_that_was_killed_before_its_first_flush_begins_with_nothing(tmp_path: Path) -> None:
+    engine = KernelEngines(tmp_path / "first", Network.REGTEST).open(wipe=True)
+    _chain(engine, 3)
+    found = _killed(tmp_path / "first", tmp_path / "second").open(wipe=False)
+    engine.close()
+    assert (found.tip(), found.mark) == ((REGTEST_GENESIS_HASH, 0), None)
+    found.close()
+
+
+def test_what_could_not_be_opened_is_not_opened_twice(tmp_path: Path) -> None:
+    engines = KernelEngines(tmp_path, Network.REGTEST)
+    engine = engines.open(wipe=True)
+    _chain(engine, 3)
+    engine.close(b"three")
+    (tmp_path / "chainstate" / "CURRENT").write_bytes(b"nothing that is there\n")
+    with pytest.raises(EngineFailedError):
+        engines.open(wipe=False)
+    engine = engines.open(wipe=False)
+    assert (engine.tip(), engine.mark) == ((REGTEST_GENESIS_HASH, 0), None)
     engine.close()
 
 

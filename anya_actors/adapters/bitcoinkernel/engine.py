@@ -20,6 +20,7 @@ from pbk.capi import KernelOpaquePtr
 from pbk.capi.library import BITCOINKERNEL_LIB
 from pbk.script import PrecomputedTransactionData
 
+from anya_actors.adapters.bitcoinkernel.flush_mark import FlushMark
 from anya_actors.adapters.bitcoinkernel.reasons import heard_lines, listen, reason_in
 from anya_actors.domain.bitcoin.amount import MAX_MONEY_SAT
 from anya_actors.domain.bitcoin.block import HEADER_SIZE, parse_header
@@ -51,18 +52,26 @@ class KernelEngine:
 
     def __init__(self, directory: Path, *, wipe: bool, in_memory: bool = False) -> None:
         listen()
+        self._directory = directory
+        self._in_memory = in_memory
         self._checked: dict[bytes, bool] = {}
         self._chainman: Any = None
         self._lock = _lock(directory)
         try:
-            if wipe:
+            self._mark = FlushMark(directory)
+            self.mark = self._mark.take()
+            if wipe or self.mark is None:
+                self.mark = None
                 _remove_all(directory)
-            self._open(directory, in_memory)
+            self._open()
+            if self.mark is not None:
+                self._mark.leave(self.mark)
         except BaseException:
             self._lock.close()
             raise
 
-    def _open(self, directory: Path, in_memory: bool) -> None:
+    def _open(self) -> None:
+        directory, in_memory = self._directory, self._in_memory
         # The kernel keeps raw pointers into these callbacks: they must live as long as it does.
         self._callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._on_block_checked)
         context = pbk.make_context(pbk.ChainType.REGTEST, self._callbacks)
@@ -142,12 +151,23 @@ class KernelEngine:
     def verify_scripts(self, transaction: Transaction, spent: Sequence[TxOutput]) -> None:
         verify_scripts(transaction, spent)
 
-    def close(self) -> None:
+    def flush(self, mark: bytes) -> None:
+        if not self._in_memory:
+            # The kernel writes its state down when it is closed, and has no call for it.
+            self._release(mark)
+            self._open()
+
+    def close(self, mark: bytes | None = None) -> None:
         if self._chainman is not None:
-            # Its destructor flushes; no view of it may be left, and none is: all are copied.
-            chainman, self._chainman = self._chainman, None
-            chainman.__del__()
-            self._lock.close()
+            self._release(mark)
+        self._lock.close()
+
+    def _release(self, mark: bytes | None) -> None:
+        # Its destructor flushes; no view of it may be left, and none is: all are copied.
+        chainman, self._chainman = self._kernel, None
+        chainman.__del__()
+        if mark is not None and not self._in_memory:
+            self._mark.leave(mark)
 
 
 def _lock(directory: Path) -> IO[bytes]:

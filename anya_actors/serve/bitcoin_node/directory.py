@@ -7,21 +7,13 @@ import os
 from pathlib import Path
 from typing import IO, Final
 
-import msgspec
-
 from anya_actors.serve.bitcoin_node.errors import NodeDirectoryInUseError
 
 COOKIE_USER: Final = "__cookie__"
 
 
-class CleanStop(msgspec.Struct, frozen=True):
-    """Written last at an orderly stop: how many journal records the engine had seen."""
-
-    records: int
-
-
 class NodeDirectory:
-    """Lock, cookie, TCP ports, fee estimates and clean-stop mark."""
+    """Lock, cookie, TCP ports and fee estimates."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,20 +43,6 @@ class NodeDirectory:
     def keep_port(self, door: str, port: int) -> None:
         if port != self.kept_port(door):
             self._replace(f"{door}_port", str(port).encode())
-
-    def take_clean_stop(self) -> CleanStop | None:
-        """The mark of the last stop, removed, durably, before anything is opened."""
-        mark = self._path / "clean_stop"
-        try:
-            found = msgspec.json.decode(mark.read_bytes(), type=CleanStop)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            found = None
-        mark.unlink(missing_ok=True)
-        self._sync()
-        return found
-
-    def mark_clean_stop(self, records: int) -> None:
-        self._replace("clean_stop", msgspec.json.encode(CleanStop(records)))
 
     def kept_fees(self) -> bytes | None:
         """The fee estimates as they were last written, None if they never were."""

@@ -114,7 +114,6 @@ class EmbeddedNode:
         loop = asyncio.get_running_loop()
         directory = await loop.run_in_executor(None, NodeDirectory, self._settings.data_dir)
         self._directory = directory
-        mark = await loop.run_in_executor(None, directory.take_clean_stop)
         log = await self._open_journal()
         self._node = BitcoinNodeService(
             engines=self._engines,
@@ -123,7 +122,7 @@ class EmbeddedNode:
             clock=self._clock,
             randomness=self._randomness,
         )
-        await self._node.start(clean=mark is not None and mark.records == self._node.records)
+        await self._node.start()
         self._fees = FeeKeeper(directory, self._node, self._clock)
         await self._fees.start(self._settings.fee_interval_s)
         self._addresses = await self._open_doors(self._node, directory)
@@ -191,7 +190,7 @@ class EmbeddedNode:
         await self._node.check_health()
 
     async def close(self) -> None:
-        """Stop serving, flush the engine, and mark the stop as clean."""
+        """Stop serving, and flush the engine."""
         await self._release(orderly=True)
 
     async def _release(self, *, orderly: bool) -> None:
@@ -205,11 +204,7 @@ class EmbeddedNode:
         node, self._node = self._node, None
         directory, self._directory = self._directory, None
         if node is not None:
-            records = node.records
-            is_whole = node.chain.is_open and not node.chain.has_failed
             await node.close()
-            if directory is not None and orderly and is_whole:
-                directory.mark_clean_stop(records)
         if directory is not None:
             directory.close()
 

@@ -31,6 +31,7 @@ from anya_actors.ports.consensus import (
     Verdict,
 )
 from anya_actors.services.bitcoin_node.chain_index import ChainIndex, PreparedChange
+from anya_actors.services.bitcoin_node.flushing import Judging, is_where_it_should_be, lacking, mark_of
 from anya_actors.services.bitcoin_node.journal import (
     BlockKept,
     BranchInvalidated,
@@ -67,6 +68,7 @@ class Chain:
     ) -> None:
         self._engines = engines
         self._clock = clock
+        self._judging = Judging(clock)
         self._journal = journal
         self._indexes = indexes
         self._engine: ConsensusEngine | None = None
@@ -115,10 +117,10 @@ class Chain:
         header, transactions = parse_start(raw)
         self.tree.add(header, transactions=transactions, size=len(raw), position=position)
 
-    async def open(self, *, clean: bool) -> None:
-        """Open engine and indexes; replay all blocks to the engine unless the last stop was clean."""
+    async def open(self) -> None:
+        """Open engine and indexes; replay to the engine the blocks that it was not flushed with."""
         self._index = await self._aside(lambda: ChainIndex(self._indexes.open()))
-        await self._open_engine(clean=clean)
+        await self._open_engine()
         stands_at = self.tree.nodes.get(self.index.tip)
         try:
             # Unknown: the journal was put back from a backup that is older than the indexes.
@@ -148,34 +150,58 @@ class Chain:
         finally:
             self.follow_clock()
 
-    async def _open_engine(self, *, clean: bool) -> None:
+    async def _open_engine(self) -> None:
         self.follow_clock()
         with self._time_of_all():
-            await self._open_or_replay(clean=clean)
+            await self._open_or_replay()
 
-    async def _open_or_replay(self, *, clean: bool) -> None:
-        if clean:
-            self._engine = await self._run(lambda: self._engines.open(wipe=False))
-            tip_hash, _ = await self._run(self._engine.tip)
-            if tip_hash in self.tree.nodes and not self.tree.is_invalidated(self.tree.nodes[tip_hash]):
-                return
-            await self._run(self._engine.close)
-        await self._replay()
+    async def _open_or_replay(self) -> None:
+        try:
+            engine = await self._run(lambda: self._engines.open(wipe=False))
+        except EngineFailedError:
+            # It is only a view of the journal.
+            return await self._replay()
+        if engine.mark is None:
+            return await self._fill(engine)
+        nodes = self.tree.not_invalidated()
+        rest = lacking(engine.mark, nodes)
+        if rest is not None:
+            await self._give(engine, rest)
+            tip, _ = await self._run(engine.tip)
+            if is_where_it_should_be(tip, self.tree, caught_up=bool(rest)):
+                self._engine = engine
+                return None
+        await self._run(engine.close)
+        return await self._replay()
 
     async def _replay(self, first: Sequence[BlockNode] = ()) -> None:
         """Give a wiped engine every block of the journal in the order they came, some before all others."""
-        engine = await self._run(lambda: self._engines.open(wipe=True))
+        await self._fill(await self._run(lambda: self._engines.open(wipe=True)), first)
+
+    async def _fill(self, engine: ConsensusEngine, first: Sequence[BlockNode] = ()) -> None:
         early = set(first)
-        rest = [node for node in self.tree.not_invalidated() if node not in early]
-        for nodes in (*parts(first), *parts(rest)):
-            await self._run(_process_all, engine, await self._blocks.raw(nodes))
+        await self._give(engine, first, ())
+        await self._give(engine, [node for node in self.tree.not_invalidated() if node not in early], first)
         self._engine = engine
+
+    async def _give(
+        self, engine: ConsensusEngine, nodes: Sequence[BlockNode], before: Sequence[BlockNode] | None = None
+    ) -> None:
+        """Give blocks of the journal to an engine; one that is known to have those before is flushed too."""
+        count = 0
+        for some in parts(nodes):
+            await self._run(self._judging.process_all, engine, await self._blocks.raw(some))
+            count += len(some)
+            if before is not None and self._judging.is_flush_due:
+                mark = mark_of([*before, *nodes[:count]])
+                await self._run(self._judging.flush, engine, mark)
 
     async def close(self) -> None:
         """Flush and release the engine and the indexes."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            await self._run(engine.close)
+            mark = None if self.has_failed else mark_of(self.tree.not_invalidated())
+            await self._run(engine.close, mark)
             self._engines.set_time(0)
         index, self._index = self._index, None
         if index is not None:
@@ -226,6 +252,10 @@ class Chain:
         if refusal is not None:
             return refusal, ChainChange()
         with self.whole():
+            if self._judging.is_flush_due:
+                mark = mark_of(self.tree.not_invalidated())
+                with self._time_of_all():
+                    await self._run(self._judging.flush, self._opened(), mark)
             verdict, arrival = await self._judge(raw, block, header)
         if arrival is None:
             return verdict, ChainChange()
@@ -267,7 +297,7 @@ class Chain:
         is_next = header.previous == self.tip.hash
         begun = threading.Event()
         judged, prepared = await asyncio.gather(
-            self._run(_process, self._opened(), raw, begun),
+            self._run(self._judging.process, self._opened(), raw, begun),
             self._aside(self._prepare, raw, block, is_next, begun),
             return_exceptions=True,
         )
@@ -353,16 +383,3 @@ class Chain:
         # In the event loop and without an await: whoever reads finds tree and rows at one block.
         self.index.apply(change)
         self.tree.push(node)
-
-
-def _process(engine: ConsensusEngine, raw: bytes, begun: threading.Event) -> Verdict:
-    try:
-        return engine.process_block(raw, begun.set)
-    finally:
-        begun.set()
-
-
-def _process_all(engine: ConsensusEngine, blocks: Sequence[bytes]) -> None:
-    """Give blocks again; what was refused then is refused now."""
-    for raw in blocks:
-        engine.process_block(raw)

@@ -96,12 +96,12 @@ class BitcoinNodeService:
 
     @property
     def records(self) -> int:
-        """How many records the journal has; with a clean stop they tell whether all were seen."""
+        """How many records the journal has."""
         return len(self._journal)
 
     # Life
 
-    async def start(self, *, clean: bool) -> None:
+    async def start(self) -> None:
         """Read the journal and bring engine, indexes and mempool to where they were."""
         async for position, record in self._journal.all():
             match record:
@@ -115,7 +115,7 @@ class BitcoinNodeService:
                     self.chain.tree.invalidated.discard(BlockHash(record.block_hash))
                 case _:
                     self.wallets.note(record)
-        await self.chain.open(clean=clean)
+        await self.chain.open()
         await self._waiting.restore()
 
     async def check_health(self) -> None:

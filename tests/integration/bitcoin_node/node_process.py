@@ -19,6 +19,7 @@ from anya_actors.serve.bitcoin_node.embedded import (
     EmbeddedNodeSettings,
     serve_until_told,
 )
+from anya_actors.services.bitcoin_node import flushing
 from anya_actors.services.bitcoin_node.addresses import NodeAddresses
 
 
@@ -28,6 +29,9 @@ def _tell(addresses: NodeAddresses) -> None:
 
 
 async def _main(data_dir: Path, fee_interval_s: float) -> None:
+    # Often enough that kills meet flushes: otherwise these short lives would end before the first.
+    flushing._JUDGED_S, flushing._JUDGED_PER_FLUSH = 0.02, 2  # type: ignore[misc]
+
     async def open_journal() -> FileAppendLog:
         return await FileAppendLog.open(SystemDisk(data_dir), "journal")
 

@@ -95,7 +95,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes
             clock=SystemClock(),
             randomness=SystemRandomness(),
         )
-        await node.start(clean=False)
+        await node.start()
         rpc = JsonRpc(RpcContext(node, SystemClock(), lambda: None), METHODS)
         mine = {"id": 1, "method": "getnewaddress", "params": []}
         address = msgspec.json.decode((await rpc.answer(msgspec.json.encode(mine))).body)["result"]

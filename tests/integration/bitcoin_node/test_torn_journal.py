@@ -40,7 +40,7 @@ async def _node(folder: Path, indexes: ChainIndexStores) -> AsyncIterator[Bitcoi
         clock=SystemClock(),
         randomness=SystemRandomness(),
     )
-    await node.start(clean=False)
+    await node.start()
     try:
         yield node
     finally:

@@ -61,7 +61,7 @@ async def start_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartN
             clock=clock,
             randomness=CountedRandomness(),
         )
-        await node.start(clean=False)
+        await node.start()
         started.append(node)
         return node
 

@@ -64,7 +64,7 @@ async def node(engines: BreakingEngines, log: MemoryAppendLog, clock: ManualCloc
         clock=clock,
         randomness=SystemRandomness(),
     )
-    await node.start(clean=False)
+    await node.start()
     return node
 
 

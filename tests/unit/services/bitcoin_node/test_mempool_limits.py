@@ -91,7 +91,7 @@ async def small_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Bitcoi
         randomness=SystemRandomness(),
         mempool_policy=MempoolPolicy(max_bytes=7_000),
     )
-    await node.start(clean=False)
+    await node.start()
     yield node
     await node.close()
 

@@ -343,7 +343,8 @@ class TiredEngine:
 
     def __init__(self, engine: ConsensusEngine) -> None:
         self._engine = engine
-        self.tip, self.close = engine.tip, engine.close
+        self.mark, self.tip = engine.mark, engine.tip
+        self.flush, self.close = engine.flush, engine.close
         self.spent_coins, self.verify_scripts = engine.spent_coins, engine.verify_scripts
 
     def process_block(self, raw: bytes, begun: Callable[[], None] = lambda: None) -> Verdict:
@@ -377,7 +378,7 @@ async def test_an_engine_that_cannot_judge_is_no_refusal_of_the_block(
         clock=clock,
         randomness=SystemRandomness(),
     )
-    await node.start(clean=False)
+    await node.start()
     with pytest.raises(EngineFailedError, match="Disk space"):
         await node.generate(TRUE, 3)
     with pytest.raises(UnavailableError, match="opened anew"):
