@@ -36,7 +36,7 @@ class SilentReceivingBegun(Event, frozen=True):
 
 
 def begin(wallet: Wallet, event: SilentReceivingBegun) -> Step[Wallet]:
-    """Look for silent payments from the next block on; once begun the keys stay what they are."""
+    """Look for silent payments from now on; once begun the keys stay what they are."""
     return Step(wallet if wallet.silent is not None else replace(wallet, silent=event.keys))
 
 

@@ -314,7 +314,7 @@ class Follower:
         settled = (await self._rpc.chain_info()).best_hash == info.best_hash
         for name in names:
             async with self._ledger.locks(wallet_key(name)):
-                await self._tell_seen(await self._ledger.wallet(name), fresh)
+                await self._tell_seen(await self._ledger.wallet(name), fresh, txids)
                 # A transaction that is missing from the mempool has vanished only if no block
                 # that we have not followed yet can hold it.
                 wallet = await self._ledger.wallet(name)
@@ -335,9 +335,18 @@ class Follower:
         found = await self._rpc.transactions(unknown)
         return [one.transaction for one in found if one.block_hash is None]
 
-    async def _tell_seen(self, wallet: Wallet, fresh: list[Transaction]) -> None:
-        scanner = Scanner(wallet)
-        found = [scanned for scanned in map(scanner.scan, fresh) if scanned is not None]
+    async def _tell_seen(self, wallet: Wallet, fresh: list[Transaction], txids: frozenset[Txid]) -> None:
+        looked_at = {one.txid: one for one in fresh}
+        shared: dict[bytes, bytes] = {}
+        trouble = None
+        try:
+            silent, shared = await self._silent.shared_waiting(wallet, fresh, txids)
+            looked_at |= {one.txid: one for one in silent}
+        except ScanHeldUpError as error:
+            trouble = error
+        self._trouble(f"{wallet_key(wallet.name)}/mempool", trouble)
+        scanner = Scanner(wallet, shared)
+        found = [scanned for scanned in map(scanner.scan, looked_at.values()) if scanned is not None]
         known = {pending.txid for pending in wallet.pending}
         paying = tuple(
             PendingTransaction(one.txid, one.received_sat)

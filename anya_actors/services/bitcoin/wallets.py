@@ -163,6 +163,7 @@ class Wallets:
             answer = await self._ledger.engine.handle(
                 key, event, message_id=call_id(message_id), request=request
             )
+        self._follower.look_again()
         return expect(answer, AddressView)
 
     async def _next_address(self, wallet: Wallet, branch: int) -> AddressAdded:
