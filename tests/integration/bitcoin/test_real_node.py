@@ -17,7 +17,9 @@ from anya_actors.adapters.memory.state_store import MemoryStateStores
 from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
+from anya_actors.domain.bitcoin.events import BitcoinTransactionSeen
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.bitcoin.rules import EVENT
 from anya_actors.ports.bitcoin_rpc import NodeUnreachableError
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 from anya_actors.services.bitcoin import BitcoinService, BitcoinSettings
@@ -131,4 +133,33 @@ async def test_the_service_finds_a_restarted_node_again_by_its_new_cookie(settin
     assert (await service.tip()).height == 3
     await service.generate(wallet.address, 1, message_id="g2")
     assert (await service.balance("main")).immature_sat == 4 * REWARD_SAT
+    await service.close()
+
+
+async def test_a_silent_payment_is_seen_while_it_waits_replaced_and_confirmed(setting: Setting) -> None:
+    service = await setting.start_service()
+    wallet = await service.create_wallet("main", message_id="w")
+    await service.create_wallet("receiver", message_id="r")
+    silent = (await service.wallet_book.silent_address("receiver", "s")).address
+    await service.generate(wallet.address, 101, message_id="g1")
+    promised = await service.send("main", silent, 1_000_000, 2, message_id="p")
+    await service.settled("main")
+    await service.follow()
+    assert (await service.balance("receiver")).pending_sat == 1_000_000
+    raised = await service.bump_payment(promised.payment_id, 9, message_id="b")
+    await service.settled("main")
+    await service.follow()
+    assert (await service.balance("receiver")).pending_sat == 1_000_000
+    # This one spends the change of the one before, which waits too.
+    await service.send("main", silent, 2_000_000, 2, message_id="p2")
+    await service.settled("main")
+    await service.follow()
+    assert (await service.balance("receiver")).pending_sat == 3_000_000
+    await service.generate(wallet.address, 1, message_id="g2")
+    balance = await service.balance("receiver")
+    assert (balance.pending_sat, balance.confirmed_sat) == (0, 3_000_000)
+    told = [EVENT.decode(one.event) for one in await setting.bus.events_after(0, 1000, 0)]
+    seen = [one.txid for one in told if isinstance(one, BitcoinTransactionSeen) and one.wallet == "receiver"]
+    assert seen[:2] == [promised.txid, raised.txid]
+    assert len(set(seen)) == len(seen) == 3
     await service.close()
