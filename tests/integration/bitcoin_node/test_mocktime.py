@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode
+from anya_actors.services.bitcoin_node import flushing
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -110,9 +111,17 @@ async def test_waiting_transactions_expire_by_the_set_time(call: Call) -> None:
     assert await call("getrawmempool") == [fresh]
 
 
-async def test_a_chain_from_the_future_survives_restarts_and_rebuilding(
-    make_node: Callable[..., EmbeddedNode], cookie_of: Callable[[str], tuple[str, str]]
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_chain_from_the_future_survives_restarts_and_rebuilding_and_flushes(
+    make_node: Callable[..., EmbeddedNode],
+    cookie_of: Callable[[str], tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    flushed: bool,
 ) -> None:
+    if flushed:  # before every block
+        monkeypatch.setattr(flushing, "_JUDGED_S", 0.0)
+        monkeypatch.setattr(flushing, "_JUDGED_PER_FLUSH", 0)
+
     async def life(node: EmbeddedNode, *calls: tuple[Any, ...]) -> list[Any]:
         addresses = await node.start()
         auth = cookie_of(addresses.bitcoin_cookie)
@@ -132,7 +141,7 @@ async def test_a_chain_from_the_future_survives_restarts_and_rebuilding(
     tips = await life(make_node(), ("getbestblockhash",))
     assert tips == hashes[-1:]
     node = make_node()
-    mark = node._settings.data_dir / "clean_stop"
+    mark = node._settings.data_dir / "kernel" / "flush_mark"
     await asyncio.to_thread(mark.unlink)
     found = await life(
         node,
@@ -142,9 +151,11 @@ async def test_a_chain_from_the_future_survives_restarts_and_rebuilding(
         ("reconsiderblock", hashes[-1]),
         ("getbestblockhash",),
         ("generatetoaddress", 1, script),
+        ("getblockcount",),
     )
     assert found[0] == hashes[-1]
     assert found[2] == hashes[-2]
     assert found[4] == hashes[-1]
     # By the machine's clock the next block would be from the future.
     assert found[5] is None
+    assert found[6] == 5
