@@ -117,9 +117,9 @@ def test_an_error_hands_every_fact_to_its_root(error: type[AnyaError]) -> None:
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_says_what_happened_and_what_to_do(error: type[AnyaError]) -> None:
-    text = str(built(error))
+    found = built(error)
     assert error.remedy.strip().endswith("."), "a remedy is a sentence"
-    assert error.remedy in text
+    assert found.remedy in str(found)
     assert error.message != AnyaError.message, "an error has its own message"
     assert not error.message.endswith("."), "the full stop is added"
     for _, field, _, _ in string.Formatter().parse(error.message):
