@@ -34,7 +34,7 @@ def check_count(name: str, count: int) -> None:
 
 
 class Turn:
-    """Lets other calls and health checks in between the operations of a long batch."""
+    """Lets health checks and what needs no key in between the operations of a long batch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -136,12 +136,13 @@ class Batches:
         found = None
         try:
             check_count("messages", record.count)
-            while found is None:
-                needed = PERMISSION_OF[record.operation]
-                held = await self._keys.permitted(record.key, needed, (), record.key_version)
-                if not held.facts.encrypts and record.operation in ("sign", "mac", "encrypt"):
-                    raise InvalidInputError("version", "this version only decrypts and verifies")
-                found = await self._attempt(held, begin)
+            async with self._records.order:
+                while found is None:
+                    needed = PERMISSION_OF[record.operation]
+                    held = await self._keys.permitted(record.key, needed, (), record.key_version)
+                    if not held.facts.encrypts and record.operation in ("sign", "mac", "encrypt"):
+                        raise InvalidInputError("version", "this version only decrypts and verifies")
+                    found = await self._attempt(held, begin)
         except REFUSALS as error:
             await self._records.refuse(error, record)
             raise

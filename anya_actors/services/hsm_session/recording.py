@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections import Counter
@@ -51,9 +52,11 @@ REFUSALS: Final = (
 
 
 class SessionRecords:
-    """Makes the session's operations durable in the audit trail.
+    """Makes the session's operations durable in the audit trail, in the order in which they were called.
 
-    The HSM refuses those of a session that is over; ``end`` is then told why.
+    An operation holds ``order`` while it is done, and lets go of it when its record is next: records
+    are then on their way together, and no operation overtakes a slower one before it. The HSM refuses
+    those of a session that is over; ``end`` is then told why.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class SessionRecords:
         self._actors = actors
         self._clock = clock
         self._randomness = randomness
+        self.order = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def audited(self, *records: OperationRecord) -> AsyncIterator[None]:
@@ -79,7 +83,8 @@ class SessionRecords:
         self._keys.check_open()
         began_s = self._clock.monotonic_s()
         try:
-            yield
+            async with self.order:
+                yield
         except REFUSALS as error:
             await self.refuse(error, *records)
             raise

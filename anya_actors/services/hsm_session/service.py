@@ -59,7 +59,7 @@ CLOSING_TIMEOUT_S: Final = 2.0
 
 
 class HsmSessionService:
-    """Acts with the session's keys, each operation audited by the HSM before its answer.
+    """Acts with the session's keys, in the order of the calls, each operation audited before its answer.
 
     The HSM refuses the audit entries of a session that is closed, so a session that was revoked
     answers nothing more, whatever it still holds. A process that comes to life for a session whose
@@ -226,9 +226,10 @@ class HsmSessionService:
         try:
             check_count("messages", len(requests))
             turn, answers = Turn(self._clock), []
-            for request in requests:
-                answers.append(await self._perform(request, alone=len(requests) == 1))
-                await turn.pause_if_long()
+            async with self._records.order:
+                for request in requests:
+                    answers.append(await self._perform(request, alone=len(requests) == 1))
+                    await turn.pause_if_long()
         except REFUSALS as error:
             await self._records.refuse(error, *records_of(requests))
             raise
@@ -246,14 +247,15 @@ class HsmSessionService:
         began_s = self._clock.monotonic_s()
         found: list[Answer | Refusal] = []
         records: list[OperationRecord] = []
-        for request in requests:
-            try:
-                answer = await self._perform(request)
-                found.append(answer)
-                records += records_of((request,), [answer])
-            except REFUSALS as error:
-                found.append(Refusal(error.code, str(error)))
-                records += with_outcome(error, records_of((request,)))
+        async with self._records.order:
+            for request in requests:
+                try:
+                    answer = await self._perform(request)
+                    found.append(answer)
+                    records += records_of((request,), [answer])
+                except REFUSALS as error:
+                    found.append(Refusal(error.code, str(error)))
+                    records += with_outcome(error, records_of((request,)))
         await self._records.add(*counted(records), seconds=self._clock.monotonic_s() - began_s)
         return tuple(found)
 
@@ -295,16 +297,17 @@ class HsmSessionService:
         record = OperationRecord("musig2-nonce", key, algorithm="musig2-bip327")
         began_s = self._clock.monotonic_s()
         try:
-            held = await self._keys.permitted(key, "sign", path)
-            self._nonces_drawn += 1
-            unique = f"{self._session_id}/{self._nonces_drawn}".encode()
-            with _tree(held).at(path) as private:
-                nonce = private.musig2_nonce(
-                    self._randomness.token_bytes(32),
-                    aggregate_key=aggregate_key,
-                    message=message,
-                    extra_input=unique,
-                )
+            async with self._records.order:
+                held = await self._keys.permitted(key, "sign", path)
+                self._nonces_drawn += 1
+                unique = f"{self._session_id}/{self._nonces_drawn}".encode()
+                with _tree(held).at(path) as private:
+                    nonce = private.musig2_nonce(
+                        self._randomness.token_bytes(32),
+                        aggregate_key=aggregate_key,
+                        message=message,
+                        extra_input=unique,
+                    )
         except REFUSALS as error:
             await self._records.refuse(error, record)
             raise

@@ -152,6 +152,30 @@ async def test_bytes_are_derived_as_the_libraries_do(bench: LocalHsm, hsm: HsmSe
             await do(bench, session, wrong)
 
 
+async def test_no_call_of_a_session_overtakes_a_slower_one_before_it(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    session = await opened(hsm, "secret", "ed25519", "aes256-gcm")
+    done: list[str] = []
+
+    async def note(method: str, *arguments: Any) -> None:
+        await bench.actors.call(session.actor, method, *arguments)
+        done.append(method)
+
+    # The first is done in a thread of its own, the third waits for the HSM to allot nonces.
+    calls = (
+        ("perform", (StretchRequest("secret", "pbkdf2-sha512", 64, b"salt", iterations=20_000),)),
+        ("sign", "ed25519", DIGEST, "ed25519"),
+        ("encrypt_batch", "aes256-gcm", (b"text",), "aes256-gcm"),
+        ("public_key", "ed25519"),
+        ("perform_each", (SignRequest("ed25519", DIGEST, "ed25519"),)),
+    )
+    await asyncio.gather(*(note(*call) for call in calls))
+    assert done == [call[0] for call in calls]
+    told = [entry.operation for entry in await hsm.audit(limit=1000)]
+    assert told[-5:] == ["stretch", "sign", "encrypt", "public-key", "sign"]
+
+
 async def test_many_shared_points_are_one_entry_of_the_audit_log(bench: LocalHsm, hsm: HsmService) -> None:
     session = await opened(hsm, "bip32", "secp256k1")
     point = Point.of_scalar(7).serialize()
