@@ -115,6 +115,8 @@ class KeyLife:
             check_policy(policy, slot.key_type)
             if slot.policy.exportable < policy.exportable:
                 raise OperationRefusedError(name, "become exportable after its creation")
+            if slot.policy.counter_nonces < policy.counter_nonces:  # it may have come from outside
+                raise OperationRefusedError(name, "begin to count its nonces after its creation")
             if (slot.policy.derived, slot.policy.convergent) != (policy.derived, policy.convergent):
                 raise OperationRefusedError(name, "be derived otherwise than it was created")
             versions = slot.versions

@@ -61,7 +61,7 @@ class KeyRing:
     async def take_in(self, plan: KeyPlan, box: bytes, message_id: str) -> KeyView:
         """Take in a key that was sealed to this process, once per message id."""
         async with self._records.refusals("import-key", plan.owner, plan.name, plan.key_type):
-            plan = check_plan(plan)
+            plan = _check_foreign(plan)
             # Not the box: sealed again, the same key has another one.
             request = ("import", plan.key_type, plan.owner, plan.operations, plan.policy)
             view = await self._records.answered(key_of(plan.name), message_id, request)
@@ -74,7 +74,7 @@ class KeyRing:
         """Take in a key that was wrapped to our RSA key, once per message id; wipes ``written``."""
         with written:
             async with self._records.refusals("import-key", plan.owner, plan.name, plan.key_type):
-                plan = check_plan(plan)
+                plan = _check_foreign(plan)
                 request = ("import-wrapped", plan.key_type, plan.owner, plan.operations, plan.policy)
                 view = await self._records.answered(key_of(plan.name), message_id, request)
                 if view is None:
@@ -243,3 +243,11 @@ def key_view_of(reply: object) -> KeyView:
     if not isinstance(reply, KeyView):
         raise TypeError(f"a key's change was answered with {type(reply).__name__}")
     return reply
+
+
+def _check_foreign(plan: KeyPlan) -> KeyPlan:
+    """The plan of a key from outside, as ours has it; raise `InvalidInputError`."""
+    plan = check_plan(plan)
+    if plan.policy.counter_nonces:  # taken in twice, or used elsewhere, it would count the same ones again
+        raise InvalidInputError("counter_nonces", "a key from outside draws its nonces")
+    return plan

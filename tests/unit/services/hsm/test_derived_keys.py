@@ -107,7 +107,9 @@ async def test_random_nonces_under_derived_keys_keep_their_limit(bench: LocalHsm
 
 
 async def test_counted_nonces_differ_over_all_contexts(bench: LocalHsm, hsm: HsmService) -> None:
-    session = await opened(bench, hsm, "aes256-gcm", KeyPolicy(derived=True, counter_nonces=True))
+    policy = KeyPolicy(derived=True, counter_nonces=True)
+    await hsm.create_key("k", "aes256-gcm", "alice", ALL, policy, message_id="k")
+    session = await hsm.open_session("alice", ("k",), message_id="open")
     requests = [EncryptRequest("k", b"text", "aes256-gcm", context=each) for each in (b"a", b"b", b"a")]
     sealed = [(await do(bench, session, request)).data[:12] for request in requests]
     assert sealed == [number.to_bytes(12, "big") for number in range(3)]

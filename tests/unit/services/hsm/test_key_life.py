@@ -239,6 +239,17 @@ async def test_a_version_from_outside_is_guarded_as_a_rotation_is(hsm: HsmServic
     assert (await hsm.import_wrapped_version("k", "alice", blob, "raw", message_id="v")).version == 2
 
 
+async def test_a_key_from_outside_never_counts_its_nonces(hsm: HsmService) -> None:
+    counting = KeyPolicy(counter_nonces=True)
+    blob = wrap_to(await hsm.wrapping_key(), Secret(b"\x07" * 32), SystemRandomness())
+    facts = ("k", "aes256-gcm", "alice", blob, "raw", ("decrypt", "encrypt"))
+    with pytest.raises(InvalidInputError, match="draws its nonces"):
+        await hsm.import_wrapped_key(*facts, counting, message_id="k")
+    await hsm.import_wrapped_key(*facts, message_id="k")
+    with pytest.raises(OperationRefusedError, match="begin to count"):
+        await hsm.configure_key("k", "alice", 1, policy=counting, message_id="c")
+
+
 async def test_a_key_that_counts_its_nonces_takes_no_version_from_outside(hsm: HsmService) -> None:
     await made(hsm, counter_nonces=True)
     blob = wrap_to(await hsm.wrapping_key(), Secret(b"\x07" * 32), SystemRandomness())
