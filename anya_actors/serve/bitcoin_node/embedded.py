@@ -18,6 +18,7 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.consensus import ConsensusEngines
 from anya_actors.ports.randomness import Randomness
 from anya_actors.serve.bitcoin_node.directory import COOKIE_USER, NodeDirectory
+from anya_actors.serve.bitcoin_node.errors import BusyPortError
 from anya_actors.serve.bitcoin_node.fee_keeper import FeeKeeper
 from anya_actors.serve.bitcoin_node.http import HttpLimits, HttpServer
 from anya_actors.serve.bitcoin_node.zmq_publisher import ZmqPublisher
@@ -37,6 +38,10 @@ from anya_actors.services.bitcoin_node.lookups import Lookups
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 
 FEE_INTERVAL_S: Final = 3600.0
+# Above those that Ray's processes take, below those that Linux gives to outgoing connections: a port that
+# a node comes back to must not be somebody's connection meanwhile.
+_OWN_PORTS: Final = range(20_000, 32_768)
+_TRIES: Final = 100
 """Between two writings of the fee estimates, as in Core."""
 
 
@@ -167,10 +172,18 @@ class EmbeddedNode:
         directory, host = self._directory, self._settings.host
         if directory is None:
             raise UnavailableError("the embedded Bitcoin node", "it is stopped")
-        port = await door.start(host, port or directory.kept_port(name))
+        port = port or directory.kept_port(name)
+        port = await (door.start(host, port) if port else self._start_on_free_port(door, host))
         self._doors.append(door)
         await asyncio.to_thread(directory.keep_port, name, port)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def _start_on_free_port(self, door: Door, host: str) -> int:
+        for _ in range(_TRIES):
+            port = _OWN_PORTS[int.from_bytes(self._randomness.token_bytes(4)) % len(_OWN_PORTS)]
+            with suppress(BusyPortError):
+                return await door.start(host, port)
+        return await door.start(host, 0)
 
     async def resume(self) -> None:
         """Start, if that has not been done: nothing else can be owed."""

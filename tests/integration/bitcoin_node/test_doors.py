@@ -193,3 +193,16 @@ async def test_silent_clients_and_too_many_are_let_go() -> None:
     await server.close()
     writer.close()
     other.close()
+
+
+async def test_a_node_comes_back_to_ports_that_no_outgoing_connection_takes(
+    make_node: Callable[..., EmbeddedNode],
+) -> None:
+    found = []
+    for _ in range(2):
+        node = make_node()
+        told = await node.start()
+        found.append([told.bitcoin_rpc, told.esplora, told.electrum, told.zmq_rawtx])
+        await node.close()
+    assert found[0] == found[1]
+    assert all(20_000 <= (urlsplit(str(url)).port or 0) < 32_768 for url in found[0])
