@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from anya_actors.adapters.files.disk import sync_folder
+
 
 class FlushMark:
     """Some bytes that are there whole or not at all. What they say is the caller's."""
@@ -20,7 +22,7 @@ class FlushMark:
         except FileNotFoundError:
             return None
         self._path.unlink()
-        self._sync()
+        sync_folder(self._directory)
         return found
 
     def leave(self, mark: bytes) -> None:
@@ -31,11 +33,4 @@ class FlushMark:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
-        self._sync()
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(self._directory)
