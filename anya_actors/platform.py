@@ -92,7 +92,8 @@ async def connect(
         from anya_actors.services.owned_hsm import OwnedHsm
 
         actors = RayActors(NAMESPACE)
-        yield Platform(OwnedHsm(actors, owner, SystemRandomness(), NaclSealedBoxes()), actors)
+        with contextlib.closing(actors):
+            yield Platform(OwnedHsm(actors, owner, SystemRandomness(), NaclSealedBoxes()), actors)
 
 
 _users = 0

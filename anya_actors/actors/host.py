@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from anya_actors.actors.line import Listener
 from anya_actors.actors.logs import configure_logs
 from anya_actors.actors.shell import Builder, DurableActor, NotServingError
 from anya_actors.ports.actors import Actors, UnknownMethodError
@@ -29,6 +30,7 @@ class ActorHost:
         self._label: str | None = None
         self._prepared = False
         self._begun: asyncio.Task[int] | None = None
+        self._listener = Listener(self.invoke)
 
     async def location(self) -> tuple[int, str]:
         """Its process id and its node's address; answered as soon as the process is up."""
@@ -89,6 +91,10 @@ class ActorHost:
     async def watch(self) -> None:
         """Never return: the caller learns of the death by the call's failing."""
         await asyncio.Event().wait()
+
+    async def line(self) -> str:
+        """Where processes of this machine find the short way to `invoke`; empty if nowhere."""
+        return await self._listener.open()
 
     async def invoke(self, call: bytes) -> bytes:
         """Call a method that the actor serves; raises `UnknownMethodError` for any other.

@@ -261,10 +261,6 @@ class HsmActor(Shell):
         await self.service.append_audit(session_id, records, seconds, message_id=message_id)
 
     @served
-    async def audit_line(self) -> str:
-        return await self.service.audit_line()
-
-    @served
     async def metrics(self, owner: str | None = None, by_key: bool = True) -> HsmMetricsView:
         return await self.service.metrics(owner, by_key)
 

@@ -6,7 +6,6 @@ has paid already.
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.bootstrap.keys import open_keys, token_modules
 from anya_actors.bootstrap.stores import open_stores
 from anya_actors.config import HsmSettings, LogSettings, Settings
-from anya_actors.ports.actors import Actors
+from anya_actors.ports.actors import HSM, Actors
 
 if TYPE_CHECKING:
-    from anya_actors.adapters.linux.audit_line import DirectAudit
     from anya_actors.ports.bitcoin_rpc import BitcoinRpc
     from anya_actors.ports.passphrase import PassphraseSource
 
@@ -42,7 +40,6 @@ class HsmBuilder:
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
         from anya_actors.adapters.files.append_log import FileAppendLog
         from anya_actors.adapters.files.disk import SystemDisk
-        from anya_actors.adapters.linux.audit_line import UnixAuditLine
         from anya_actors.adapters.linux.process_guard import LinuxProcessGuard
         from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
         from anya_actors.adapters.sealing.argon2 import Argon2Kdf
@@ -65,7 +62,6 @@ class HsmBuilder:
             randomness=randomness,
             bus=ActorsEventBus(actors),
             actors=actors,
-            line=UnixAuditLine(),
             settings=_hsm_settings(self.settings),
         )
         return service, store.epoch
@@ -85,9 +81,11 @@ class HsmSessionBuilder:
     settings: HsmSettings
 
     async def prepare(self) -> None:
+        from anya_actors.coordinator.client import connect
+
         _import("anya_actors.services.hsm_session", *_SEALING, *token_modules(self.settings))
         # A first call to another process takes Ray longer than all of the opening besides.
-        await _direct_audit().reach()
+        await connect().reach(HSM)
         _rehearse()
 
     async def build(self, name: str, actors: Actors) -> tuple[Any, int]:
@@ -98,7 +96,7 @@ class HsmSessionBuilder:
         randomness = SystemRandomness()
         service = HsmSessionService(
             session_id=name.partition("/")[2],
-            actors=_direct_audit(),
+            actors=actors,
             algorithms=open_keys(self.settings, randomness, writing=False),
             boxes=NaclSealedBoxes(),
             guard=LinuxProcessGuard(),
@@ -209,15 +207,6 @@ def warm_up(log: LogSettings) -> None:
     """What every actor's process does before it is known which actor it will be."""
     configure_logs(log.level, log.format)
     _import("anya_actors.services.durable", "anya_actors.adapters.rocksdb.state_store")
-
-
-@functools.cache
-def _direct_audit() -> DirectAudit:
-    """This process's way to other actors; it is there before it is known for which session."""
-    from anya_actors.adapters.linux.audit_line import DirectAudit
-    from anya_actors.coordinator.client import connect
-
-    return DirectAudit(connect())
 
 
 def _rehearse() -> None:

@@ -26,6 +26,7 @@ from anya_actors.domain.supervision.spec import ChildSpec, Restart, SupervisorSp
 
 SESSIONS = "hsm-sessions"
 NODE_START_TIMEOUT_S = 3600.0
+HSM_CALLERS = 10  # mailboxes' worth: whatever any session does, the HSM records
 """After a crash the node judges every block of its journal again: cut short, it would do so for ever."""
 
 
@@ -68,7 +69,13 @@ def _kinds(settings: Settings) -> list[Kind]:
         start_timeout_s=supervision.start_timeout_s,
     )
     kinds = [
-        kind("hsm", HsmActor, HsmBuilder(settings), pinned=True),  # its audit trail is a file
+        kind(
+            "hsm",
+            HsmActor,
+            HsmBuilder(settings),
+            pinned=True,  # its audit trail is a file
+            mailbox_limit=HSM_CALLERS * supervision.mailbox_limit,
+        ),
         kind(
             "hsm-session",
             HsmSessionActor,

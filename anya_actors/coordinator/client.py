@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from typing import Any
@@ -11,9 +12,11 @@ import ray
 import ray.exceptions
 
 from anya_actors.actors.host import packed, unpacked
+from anya_actors.actors.line import LineBrokenError
 from anya_actors.actors.shell import NotServingError
 from anya_actors.coordinator.ray_errors import unwrapped
-from anya_actors.domain.machine import UnavailableError
+from anya_actors.coordinator.route import Route
+from anya_actors.domain.machine import AnyaError, UnavailableError
 from anya_actors.ports.actors import COORDINATOR, CallTimeoutError, UnknownMethodError
 from anya_actors.ports.state_store import FencedError
 
@@ -32,18 +35,18 @@ COORDINATOR_SERVES = frozenset(
 )
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.5
-MOST_HANDLES = 256  # virtual actors come and go by the thousand, and Ray watches whoever has a handle
+MOST_ROUTES = 256  # virtual actors come and go by the thousand, and Ray watches whoever has a handle
 
 
 class RayActors:
-    """One per process; keeps the handles that it has found and used last.
+    """One per process; keeps the ways to actors that it has found and used last.
 
     ``namespace`` is where the coordinator is, if this process was not given that namespace by Ray.
     """
 
     def __init__(self, namespace: str | None = None) -> None:
         self._namespace = namespace
-        self._handles: OrderedDict[str, Any] = OrderedDict()
+        self._routes: OrderedDict[str, Route] = OrderedDict()
 
     async def call(
         self, actor: str, method: str, *args: Any, message_id: str | None = None, timeout_s: float = 30.0
@@ -54,24 +57,41 @@ class RayActors:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    handle = await self._handle(actor, deadline_s - time.monotonic())
+                    route = await self._route(actor, deadline_s - time.monotonic())
                     try:
-                        with unwrapped():
-                            return await _send(handle, actor, method, args, keywords)
-                    except (ray.exceptions.RayActorError, NotServingError, FencedError):
+                        return await _send(route, actor, method, args, keywords)
+                    except (
+                        ray.exceptions.RayActorError,
+                        LineBrokenError,
+                        NotServingError,
+                        FencedError,
+                    ):
                         # Dead, dying or superseded: the registry knows who serves next.
-                        self._forget(actor, handle)
+                        self._forget(actor, route)
                     await asyncio.sleep(pause_s)
                     pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
         except TimeoutError:
             # The one that we know under this name, or the coordinator that should know it, may be no more.
-            self._handles.pop(actor if actor in self._handles else COORDINATOR, None)
+            known = actor if actor in self._routes else COORDINATOR
+            if known in self._routes:
+                self._routes.pop(known).retire()
             raise CallTimeoutError(actor, method, timeout_s) from None
 
-    async def _handle(self, actor: str, timeout_s: float) -> Any:
-        known = self._handles.get(actor)
+    async def reach(self, actor: str, timeout_s: float = 5.0) -> None:
+        """Have the shortest way to the actor at hand, if it lives, before anything is asked of it."""
+        with contextlib.suppress(AnyaError, TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await (await self._route(actor, timeout_s)).seek()
+
+    def close(self) -> None:
+        """Leave every actor; a call after that finds it anew."""
+        while self._routes:
+            self._routes.popitem()[1].close()
+
+    async def _route(self, actor: str, timeout_s: float) -> Route:
+        known = self._routes.get(actor)
         if known is not None:
-            self._handles.move_to_end(actor)
+            self._routes.move_to_end(actor)
             return known
         if actor == COORDINATOR:
             try:
@@ -80,22 +100,27 @@ class RayActors:
                 raise UnavailableError(COORDINATOR, "the platform is not running") from None
         else:
             found = await self.call(COORDINATOR, "locate", actor, timeout_s, timeout_s=timeout_s)
-        self._handles[actor] = found
-        if len(self._handles) > MOST_HANDLES:
-            self._handles.popitem(last=False)
-        return found
+        return self._keep(actor, Route(found))
 
-    def _forget(self, actor: str, handle: Any) -> None:
-        if actor != COORDINATOR and self._handles.get(actor) is handle:
-            del self._handles[actor]
+    def _keep(self, actor: str, route: Route) -> Route:
+        kept = self._routes.setdefault(actor, route)  # another call may have found it meanwhile
+        if len(self._routes) > MOST_ROUTES:
+            self._routes.popitem(last=False)[1].retire()
+        return kept
+
+    def _forget(self, actor: str, route: Route) -> None:
+        if actor != COORDINATOR and self._routes.get(actor) is route:
+            del self._routes[actor]
+            route.retire()
 
 
-async def _send(handle: Any, actor: str, method: str, args: tuple[Any, ...], keywords: Any) -> Any:
+async def _send(route: Route, actor: str, method: str, args: tuple[Any, ...], keywords: Any) -> Any:
     if actor != COORDINATOR:
-        return unpacked(await handle.invoke.remote(packed((method, args, keywords))))
+        return unpacked(await route.call(packed((method, args, keywords))))
     if method not in COORDINATOR_SERVES:
         raise UnknownMethodError(actor, method)
-    return await getattr(handle, method).remote(*args, **keywords)
+    with unwrapped():
+        return await getattr(route.handle, method).remote(*args, **keywords)
 
 
 _connected: RayActors | None = None

@@ -113,15 +113,18 @@ async def run_platform(anya_ray: None) -> AsyncIterator[Callable[[Plan], Awaitab
     """``await run_platform(plan)``: its `Actors`, once the coordinator is ready."""
     from anya_actors.coordinator.launch import launch_coordinator, stop_coordinator
 
-    started = []
+    started, used = [], []
 
     async def run(plan: Plan) -> Actors:
         from anya_actors.coordinator.client import RayActors
 
         started.append(await launch_coordinator(plan))
-        return RayActors()
+        used.append(RayActors())
+        return used[-1]
 
     yield run
+    for actors in used:
+        actors.close()
     for coordinator in started:
         await stop_coordinator(coordinator)
 

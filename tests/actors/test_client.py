@@ -9,7 +9,8 @@ import pytest
 import ray.exceptions
 
 from anya_actors.actors.host import packed
-from anya_actors.coordinator.client import MOST_HANDLES, RayActors
+from anya_actors.coordinator.client import MOST_ROUTES, RayActors
+from anya_actors.coordinator.route import Route
 from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
 
 
@@ -28,6 +29,7 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.invoke = Remote(lambda call: packed(name))
+        self.line = Remote(lambda: "")
 
 
 class Registry:
@@ -44,11 +46,11 @@ class Registry:
 
 async def test_the_handles_of_thousands_of_sessions_are_not_kept_and_those_in_use_are() -> None:
     actors, registry = RayActors(), Registry()
-    actors._handles[COORDINATOR] = registry
-    for number in range(10 * MOST_HANDLES):
+    actors._routes[COORDINATOR] = Route(registry)
+    for number in range(10 * MOST_ROUTES):
         assert await actors.call(f"session/{number}", "ask") == f"session/{number}"
         assert await actors.call("hsm/main", "ask") == "hsm/main"
-    assert len(actors._handles) == MOST_HANDLES
+    assert len(actors._routes) == MOST_ROUTES
     assert registry.located.count("hsm/main") == 1
 
 
@@ -65,17 +67,17 @@ class Gone:
 @pytest.mark.parametrize("actor", [COORDINATOR, "hsm/main"])
 async def test_a_coordinator_that_is_gone_for_good_is_not_asked_for_ever(actor: str) -> None:
     actors = RayActors()
-    actors._handles[COORDINATOR] = Gone()
+    actors._routes[COORDINATOR] = Route(Gone())
     with pytest.raises(CallTimeoutError):
         await actors.call(actor, "system", timeout_s=0.02)
-    assert COORDINATOR not in actors._handles
+    assert COORDINATOR not in actors._routes
 
 
 async def test_an_actor_that_does_not_answer_in_time_is_looked_for_anew() -> None:
     actors, registry = RayActors(), Registry()
-    actors._handles[COORDINATOR] = registry
+    actors._routes[COORDINATOR] = Route(registry)
     await actors.call("hsm/main", "ask")
-    actors._handles["hsm/main"].invoke.remote = lambda *_: asyncio.Event().wait()
+    actors._routes["hsm/main"].handle.invoke.remote = lambda *_: asyncio.Event().wait()
     with pytest.raises(CallTimeoutError):
         await actors.call("hsm/main", "ask", timeout_s=0.02)
     assert await actors.call("hsm/main", "ask") == "hsm/main"

@@ -24,7 +24,6 @@ from anya_actors.domain.keys.operations import MAX_RANDOM_BYTES
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.ports.actors import Actors
 from anya_actors.ports.append_log import AppendLog
-from anya_actors.ports.audit_line import AuditLine
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.event_bus import EventBus
 from anya_actors.ports.key_algorithms import KeyAlgorithms
@@ -82,7 +81,6 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         randomness: Randomness,
         bus: EventBus | None = None,
         actors: Actors | None = None,
-        line: AuditLine | None = None,
         settings: HsmSettings | None = None,
     ) -> None:
         self._settings = settings or HsmSettings()
@@ -90,8 +88,6 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         self._cipher = cipher
         self._algorithms = algorithms
         self._hardening = Hardening(guard)
-        self._line = line
-        self._line_address = ""
         self._endings = ProcessEndings(actors, clock)
         self._trail = AuditTrail(audit_log, clock, algorithms)
         self._records = AuditedRecords(
@@ -131,8 +127,6 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         self._hardening.harden()
         await run_self_tests(self._algorithms, self._cipher, self._kdf)
         await self._sealing.resume()
-        if self._line is not None:
-            self._line_address = await self._line.open(self.append_audit)
 
     async def check_health(self) -> None:
         """Return if healthy, sealed too; raise `FencedError`, `SelfTestError` or `UnavailableError`."""
@@ -142,8 +136,6 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
 
     async def close(self) -> None:
         """Sign for the audit trail, forget the keys, release store and log."""
-        if self._line is not None:
-            self._line.close()
         await self._sealing.close()
         try:
             await self._checkpoints.close()
@@ -235,10 +227,6 @@ class HsmService(KeyCalls, AccessCalls, BackupCalls):
         session may not act; then it must not answer.
         """
         await self._desk.append(session_id, tuple(records), seconds, message_id)
-
-    async def audit_line(self) -> str:
-        """Where sessions on this machine find the short way to `append_audit`; empty if nowhere."""
-        return self._line_address
 
     async def random_bytes(self, owner: str, length: int) -> bytes:
         """Unpredictable bytes, at most 64 KiB, that no session is needed for."""

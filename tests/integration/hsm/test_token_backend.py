@@ -259,7 +259,6 @@ async def test_a_sessions_process_opens_the_token_by_itself(
 ) -> None:
     monkeypatch.setattr(LinuxProcessGuard, "harden", lambda _: ())  # this process is the tests'
     bench = LocalHsm(algorithms=algorithms, clock=SystemClock())
-    monkeypatch.setattr("anya_actors.bootstrap.builders._direct_audit", lambda: bench.actors)
     hsm = await bench.start()
     await make(hsm, "ed25519")
     session = await hsm.open_session("alice", ("ed25519",), message_id="open")
