@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import ray.exceptions
 
-from anya_actors.actors.host import packed
+from anya_actors.actors.host import packed, unpacked
+from anya_actors.actors.line import LineBrokenError
 from anya_actors.coordinator.client import MOST_ROUTES, RayActors
 from anya_actors.coordinator.route import Route
 from anya_actors.ports.actors import COORDINATOR, CallTimeoutError
@@ -82,3 +83,28 @@ async def test_an_actor_that_does_not_answer_in_time_is_looked_for_anew() -> Non
         await actors.call("hsm/main", "ask", timeout_s=0.02)
     assert await actors.call("hsm/main", "ask") == "hsm/main"
     assert registry.located == ["hsm/main"] * 2
+
+
+class Dying:
+    """An actor that breaks its line at the second call, and lives on elsewhere."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.invoke = Remote(self._invoke)
+        self.line = Remote(lambda: "")
+
+    def _invoke(self, call: bytes) -> bytes:
+        self.heard.append(unpacked(call))
+        if len(self.heard) == 2:
+            raise LineBrokenError
+        return packed("done")
+
+
+async def test_a_call_whose_line_broke_is_made_again_under_its_id() -> None:
+    actors, registry, actor = RayActors(), Registry(), Dying()
+    registry.locate = Remote(lambda *_: actor)
+    actors._routes[COORDINATOR] = Route(registry)
+    for message_id in ("first", "second"):
+        assert await actors.call("ledger/a", "deposit", 5, message_id=message_id) == "done"
+    calls = [("deposit", (5,), {"message_id": message_id}) for message_id in ("first", "second", "second")]
+    assert actor.heard == calls

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anya_actors.actors import line as lines
 from anya_actors.actors.line import Line, LineBrokenError, Listener
@@ -153,3 +156,21 @@ async def test_another_users_processes_are_not_spoken_to(host: Host, monkeypatch
         assert await reader.read() == b""
     writer.close()
     assert not host.heard
+
+
+@given(contents=st.lists(st.binary(max_size=40), max_size=8), cuts=st.lists(st.integers(1, 50), min_size=1))
+def test_frames_are_the_same_however_they_are_cut(contents: list[bytes], cuts: list[int]) -> None:
+    heard: list[tuple[int, bool, bytes]] = []
+    frames = lines._Frames(
+        lambda _, number, failed, content: heard.append((number, failed, content)), lambda _: None
+    )
+    sent = [(number, bool(number % 2), content) for number, content in enumerate(contents)]
+    data = b"".join(
+        lines._HEAD.pack(len(content), number, failed) + content for number, failed, content in sent
+    )
+    for cut in itertools.cycle(cuts):
+        if not data:
+            break
+        frames.data_received(data[:cut])
+        data = data[cut:]
+    assert heard == sent
