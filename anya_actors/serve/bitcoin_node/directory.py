@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from pathlib import Path
 from typing import IO, Final
 
 from anya_actors.serve.bitcoin_node.errors import NodeDirectoryInUseError
+from anya_actors.serve.replaced_file import replace_file
 
 COOKIE_USER: Final = "__cookie__"
 
@@ -56,21 +56,8 @@ class NodeDirectory:
 
     def _replace(self, name: str, content: bytes) -> None:
         fresh = self._path / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path / name)
-        self._sync()
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fresh.unlink(missing_ok=True)  # what a killed predecessor left
+        replace_file(self._path / name, content, fresh=fresh)
 
     def close(self) -> None:
         self.cookie.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from anya_actors.serve.bitcoin_rpc.arguments import Arguments
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, verify_name
+from anya_actors.serve.replaced_file import replace_file
 from anya_actors.services.bitcoin_node.wallets.backup import BadWalletBackupError
 
 _MOST_BYTES: Final = 256 << 20
@@ -37,21 +37,7 @@ def _write(place: str, wallet: str, data: bytes) -> None:
     if destination.is_dir():
         destination /= f"{wallet or 'wallet'}.dat"
     fresh = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(destination)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    folder = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(destination, data, fresh=fresh)
 
 
 async def restorewallet(context: RpcContext, arguments: Arguments) -> Any:
