@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from anya_actors.domain.machine import AnyaError
@@ -43,6 +44,13 @@ class AppendLog(Protocol):
 
     async def read(self, start: int, limit: int) -> list[bytes]:
         """Up to ``limit`` records from index ``start``."""
+
+    async def rewrite(self, change: Callable[[bytes], bytes], *more: bytes) -> None:
+        """Put ``change(record)`` in every record's place and add ``more``; all or nothing, whatever crashes.
+
+        ``change`` is called in the order of the records, perhaps in another thread. Raises what it raises.
+        When it returns, the log holds what was replaced nowhere any more.
+        """
 
     async def close(self) -> None:
         """Release the file."""

@@ -42,3 +42,10 @@ class Disk(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the file if it is there, synced with its folder."""
+
+    def rename(self, name: str, to: str) -> None:
+        """Let the file ``name`` take the place of ``to``, synced with its folder.
+
+        After a crash it has, or it has not. Files stay open; what was ``to`` is gone when the last that has it open closes it. Raises ``OSError``,
+        and then nobody knows.
+        """

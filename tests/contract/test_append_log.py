@@ -58,3 +58,51 @@ async def test_a_cancelled_append_leaves_the_log_whole(open_log: Open) -> None:
     assert await log.read(first, 1) == [b"surely"]
     assert len(log) == first + 1
     await log.close()
+
+
+async def test_a_rewritten_log_has_every_record_changed_in_its_place_and_more_behind(open_log: Open) -> None:
+    log = await open_log()
+    await log.append(b"a", b"secret")
+    await log.append(b"c")
+    await log.rewrite(lambda record: b"hidden" if record == b"secret" else record, b"more", b"")
+    assert await log.read(0, 10) == [b"a", b"hidden", b"c", b"more", b""]
+    assert await log.append(b"next") == 5
+    await log.rewrite(lambda record: record)
+    assert (len(log), await log.read(3, 10)) == (6, [b"more", b"", b"next"])
+    await log.close()
+
+
+async def test_a_change_that_raises_leaves_the_log_as_it_was(open_log: Open) -> None:
+    log = await open_log()
+    await log.append(b"a", b"b")
+
+    def refuse(record: bytes) -> bytes:
+        if record == b"b":
+            raise LookupError(record)
+        return b"changed"
+
+    with pytest.raises(LookupError):
+        await log.rewrite(refuse, b"more")
+    assert await log.read(0, 10) == [b"a", b"b"]
+    assert await log.append(b"c") == 2
+    await log.close()
+
+
+async def test_appends_and_reads_beside_a_rewriting_lose_nothing(open_log: Open) -> None:
+    log = await open_log()
+    await log.append(*(b"%d" % n for n in range(500)))
+    _, _, firsts, reads = await asyncio.gather(
+        log.rewrite(lambda record: b"x" + record),
+        log.rewrite(lambda record: b"x" + record),
+        asyncio.gather(*(log.append(b"late") for _ in range(20))),
+        asyncio.gather(*(log.read(n, 3) for n in range(490))),
+    )
+    assert sorted(firsts) == list(range(500, 520))
+    assert all(
+        record.lstrip(b"x") == b"%d" % (n + at)
+        for n, found in enumerate(reads)
+        for at, record in enumerate(found)
+    )
+    assert await log.read(0, 2) == [b"xx0", b"xx1"]
+    assert {record.lstrip(b"x") for record in await log.read(500, 99)} == {b"late"}
+    await log.close()

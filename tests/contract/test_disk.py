@@ -72,3 +72,29 @@ def test_a_file_is_private_to_its_user(tmp_path: Path) -> None:
     SystemDisk(tmp_path / "data").open("a").close()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
     assert (tmp_path / "data" / "a").stat().st_mode & 0o077 == 0
+
+
+def test_a_renamed_file_takes_the_others_place_and_stays_open(disk: Disk) -> None:
+    old, fresh = disk.open("a"), disk.open("b")
+    old.append(b"old")
+    fresh.append(b"fresh")
+    disk.rename("b", "a")
+    fresh.append(b"er")
+    assert not disk.exists("b")
+    assert old.read(0, 9) == b"old"
+    old.close()
+    fresh.close()
+    again = disk.open("a")
+    assert again.read(0, 9) == b"fresher"
+    again.close()
+
+
+def test_a_file_that_took_anothers_place_is_locked_as_that_was(tmp_path: Path) -> None:
+    disk = SystemDisk(tmp_path)
+    old, fresh = disk.open("a"), disk.open("b")
+    disk.rename("b", "a")
+    old.close()
+    with pytest.raises(StoreLockedError):
+        SystemDisk(tmp_path).open("a")
+    fresh.close()
+    SystemDisk(tmp_path).open("a").close()

@@ -17,6 +17,13 @@ from anya_actors.adapters.files.frames import (
     read_salt,
     scan,
 )
+from anya_actors.adapters.files.rewriting import (
+    Change,
+    frames_of,
+    fresh_name,
+    remove_unfinished,
+    write_changed,
+)
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.ports.append_log import DamagedLogError, LogFullError
@@ -41,21 +48,27 @@ class FileAppendLog:
     all later appends raise `UnavailableError` until the log is opened anew.
     """
 
-    def __init__(self, name: str, file: File, salt: bytes, index: FrameIndex) -> None:
+    def __init__(
+        self, disk: Disk, name: str, file: File, salt: bytes, index: FrameIndex, randomness: Randomness
+    ) -> None:
+        self._disk = disk
+        self._randomness = randomness
         self._name = name
         self._file = file
         self._salt = salt
         self._index = index
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[list[bytes]]] = set()
         self._refusal: str | None = None
 
     @classmethod
     async def open(cls, disk: Disk, name: str, randomness: Randomness | None = None) -> FileAppendLog:
         """Open or create the log; cut a torn end. Raises `DamagedLogError`, `LogFullError`."""
-        salt = (randomness or SystemRandomness()).token_bytes(SALT_SIZE)
+        randomness = randomness or SystemRandomness()
+        salt = randomness.token_bytes(SALT_SIZE)
         file, salt, index = await asyncio.to_thread(_open, disk, name, salt)
-        return cls(name, file, salt, index)
+        return cls(disk, name, file, salt, index, randomness)
 
     def __len__(self) -> int:
         return self._index.records
@@ -80,10 +93,59 @@ class FileAppendLog:
         end = min(start + limit, self._index.records)
         if start < 0 or start >= end:
             return []
-        return await asyncio.to_thread(self._read, start, end)
+        # A caller that gives up must not let the file be closed under the thread that reads it.
+        read = asyncio.create_task(
+            asyncio.to_thread(_read, self._name, self._file, self._salt, self._index, start, end)
+        )
+        self._reads.add(read)
+        read.add_done_callback(self._reads.discard)
+        return await asyncio.shield(read)
+
+    async def rewrite(self, change: Change, *more: bytes) -> None:
+        """Put ``change(record)`` in every record's place and add ``more``; all of it, or nothing of it.
+
+        The successor is written beside the file and takes its place when it is on disk. Appends wait.
+        Cancelling the caller does not stop it.
+        """
+        while self._writer is not None:
+            await asyncio.wait((self._writer,))
+        self._refuse_if_lost()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writer = asyncio.create_task(self._rewrite(change, more, done))
+        await done
+
+    async def _rewrite(self, change: Change, more: Sequence[bytes], done: asyncio.Future[None]) -> None:
+        try:
+            await self._take_successor(change, more)
+        except BaseException as error:
+            if not done.done():
+                done.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._writer = asyncio.create_task(self._write_all()) if self._waiting else None
+        if not done.done():
+            done.set_result(None)
+
+    async def _take_successor(self, change: Change, more: Sequence[bytes]) -> None:
+        salt, old = self._randomness.token_bytes(SALT_SIZE), self._file
+        frames = frames_of(old, self._salt, self._index, self._name)
+        file, index = await asyncio.to_thread(
+            write_changed, self._disk, self._name, salt, frames, change, more
+        )
+        try:
+            await asyncio.to_thread(self._disk.rename, fresh_name(self._name), self._name)
+        except OSError as error:
+            self._refusal = f"nobody knows whether its successor took its place: {error.strerror or error}"
+            await asyncio.to_thread(file.close)
+            raise UnavailableError(f"log {self._name}", self._refusal) from error
+        self._file, self._salt, self._index = file, salt, index
+        if self._reads:
+            await asyncio.wait(set(self._reads))
+        await asyncio.to_thread(old.close)
 
     async def close(self) -> None:
-        if self._writer is not None:
+        while self._writer is not None:
             await self._writer
         if self._refusal is None:
             self._refusal = "it has been closed"
@@ -141,21 +203,22 @@ class FileAppendLog:
                 raise UnavailableError(f"log {self._name}", self._refusal) from second
             raise LogFullError(self._name, reason) from error
 
-    def _read(self, start: int, end: int) -> list[bytes]:
-        """In a thread: records ``start`` to ``end``, each frame checked again."""
-        found: list[bytes] = []
-        while start < end:
-            offset, first = self._index.frame_of(start)
-            frame = read_frame(self._file, self._salt, offset)
-            if frame is None or frame.first_index != first:
-                raise DamagedLogError(self._name, start)
-            found.extend(frame.records[start - first : end - first])
-            start = first + len(frame.records)
-        return found
-
     def _refuse_if_lost(self) -> None:
         if self._refusal is not None:
             raise UnavailableError(f"log {self._name}", self._refusal)
+
+
+def _read(name: str, file: File, salt: bytes, index: FrameIndex, start: int, end: int) -> list[bytes]:
+    """In a thread: records ``start`` to ``end``, each frame checked again."""
+    found: list[bytes] = []
+    while start < end:
+        offset, first = index.frame_of(start)
+        frame = read_frame(file, salt, offset)
+        if frame is None or frame.first_index != first:
+            raise DamagedLogError(name, start)
+        found.extend(frame.records[start - first : end - first])
+        start = first + len(frame.records)
+    return found
 
 
 def _refuse(group: Sequence[_Waiting], error: Exception) -> None:
@@ -170,6 +233,7 @@ def _open(disk: Disk, name: str, fresh_salt: bytes) -> tuple[File, bytes, FrameI
     except OSError as error:
         raise LogFullError(name, error.strerror or str(error)) from error
     try:
+        remove_unfinished(disk, name)
         salt = read_salt(file)
         if salt is None:
             # Records are written only after the header is synced: a file no longer than a header

@@ -68,6 +68,8 @@ class SystemDisk:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_same(descriptor, path):
+                raise BlockingIOError  # whoever held it put another file in its place meanwhile
             if fresh:
                 self._sync_folder()
             _forget_cached(descriptor)
@@ -86,6 +88,10 @@ class SystemDisk:
         self._path(name).unlink(missing_ok=True)
         self._sync_folder()
 
+    def rename(self, name: str, to: str) -> None:
+        self._path(name).replace(self._path(to))
+        self._sync_folder()
+
     def _path(self, name: str) -> Path:
         if Path(name).name != name or name in ("", ".."):
             raise InvalidInputError("file name", f"{name!r} is not a plain name")
@@ -93,6 +99,10 @@ class SystemDisk:
 
     def _sync_folder(self) -> None:
         sync_folder(self._folder)
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def make_folder(folder: Path) -> None:

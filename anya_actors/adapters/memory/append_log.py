@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class MemoryAppendLog:
     """An `AppendLog` that is gone with the process."""
@@ -19,6 +21,9 @@ class MemoryAppendLog:
 
     async def read(self, start: int, limit: int) -> list[bytes]:
         return self._records[start : start + limit]
+
+    async def rewrite(self, change: Callable[[bytes], bytes], *more: bytes) -> None:
+        self._records = [*map(change, self._records), *more]
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -45,3 +45,6 @@ class MemoryDisk:
 
     def remove(self, name: str) -> None:
         self.files.pop(name, None)
+
+    def rename(self, name: str, to: str) -> None:
+        self.files[to] = self.files.pop(name)

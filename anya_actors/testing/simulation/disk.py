@@ -103,6 +103,19 @@ class MountedDisk:
         self._process.check_alive()
         self._disk.files.pop(name, None)
 
+    def rename(self, name: str, to: str) -> None:
+        self._process.check_alive()
+        faults, chance = self._world.faults, self._world.chance
+        crashes = faults.strikes(faults.crash_at_write)
+        if not crashes or chance.random() < 0.5:
+            self._disk.files[to] = self._disk.files.pop(name)
+        if crashes:
+            self._world.trace(f"{self._disk.name}:{to}: crash in a renaming")
+            self._process.machine.crash(power=chance.random() < faults.power_share)
+            raise ProcessDied(self._process.name)
+        if faults.strikes(faults.sync_error):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
 
 class SimulatedFile:
     """A `File` whose machine may fail at every call that changes it."""
