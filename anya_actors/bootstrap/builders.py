@@ -120,8 +120,11 @@ class BitcoinNodeBuilder:
         from anya_actors.adapters.files.append_log import FileAppendLog
         from anya_actors.adapters.files.disk import SystemDisk
         from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
+        from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
+        from anya_actors.adapters.sealing.argon2 import Argon2Kdf
         from anya_actors.domain.bitcoin.network import Network
         from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
+        from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 
         folder = self.settings.data_dir / "bitcoin-node"
         ours = self.settings.bitcoin
@@ -138,6 +141,7 @@ class BitcoinNodeBuilder:
             indexes=RocksdbChainIndexes(folder / "indexes"),
             clock=SystemClock(),
             randomness=SystemRandomness(),
+            seals=WalletSeals(Argon2Kdf(), AesGcmCipher(SystemRandomness())),
         )
         return node, 0
 

@@ -46,6 +46,6 @@ class Disk(Protocol):
     def rename(self, name: str, to: str) -> None:
         """Let the file ``name`` take the place of ``to``, synced with its folder.
 
-        After a crash it has, or it has not. Files stay open; what was ``to`` is gone when the last that has it open closes it. Raises ``OSError``,
-        and then nobody knows.
+        After a crash it has, or it has not. Files stay open; what was ``to`` is gone when the last that
+        has it open closes it. Raises ``OSError``, and then nobody knows.
         """

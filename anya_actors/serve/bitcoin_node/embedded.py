@@ -36,6 +36,7 @@ from anya_actors.serve.esplora.door import EsploraDoor
 from anya_actors.services.bitcoin_node.addresses import NodeAddresses
 from anya_actors.services.bitcoin_node.lookups import Lookups
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
+from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 
 FEE_INTERVAL_S: Final = 3600.0
 # Above those that Ray's processes take, below those that Linux gives to outgoing connections: a port that
@@ -86,6 +87,7 @@ class EmbeddedNode:
         indexes: ChainIndexStores,
         clock: Clock,
         randomness: Randomness,
+        seals: WalletSeals | None = None,
     ) -> None:
         if settings.network != Network.REGTEST.value:
             raise NotSupportedError(
@@ -97,6 +99,7 @@ class EmbeddedNode:
         self._indexes = indexes
         self._clock = clock
         self._randomness = randomness
+        self._seals = seals
         self._directory: NodeDirectory | None = None
         self._node: BitcoinNodeService | None = None
         self._doors: list[Door] = []
@@ -126,6 +129,7 @@ class EmbeddedNode:
             indexes=self._indexes,
             clock=self._clock,
             randomness=self._randomness,
+            seals=self._seals,
         )
         await self._node.start()
         self._fees = FeeKeeper(directory, self._node, self._clock)

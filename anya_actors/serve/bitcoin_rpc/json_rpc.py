@@ -20,6 +20,8 @@ from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, Running
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.services.bitcoin_node.acceptance import ALREADY_CONFIRMED, MISSING_INPUTS
 from anya_actors.services.bitcoin_node.service import UnknownBlockError
+from anya_actors.services.bitcoin_node.wallets.sealing import DamagedKeysError, HardenedRangeError
+from anya_actors.services.bitcoin_node.wallets.wallet import WalletLockedError
 from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
 
 _log = logging.getLogger(__name__)
@@ -55,6 +57,11 @@ def _as_rpc_error(error: AnyaError) -> RpcError:
             return RpcError(RpcCode.VERIFY_ERROR, f"TestBlockValidity failed: {reason}")
         case UnknownBlockError():
             return RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, "Block not found")
+        case WalletLockedError():
+            text = "Error: Please enter the wallet passphrase with walletpassphrase first."
+            return RpcError(RpcCode.WALLET_UNLOCK_NEEDED, text)
+        case HardenedRangeError() | DamagedKeysError():
+            return RpcError(RpcCode.WALLET_ERROR, f"Error: {error}")
         case _:
             return RpcError(RpcCode.MISC_ERROR, str(error))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from anya_actors.domain.bitcoin.address import encode_address, parse_address
 from anya_actors.domain.bitcoin.errors import AddressError
@@ -88,12 +88,6 @@ def own_script(wallet: Wallet, script: bytes) -> OwnScript:
     if own is None:
         raise RpcError(RpcCode.WALLET_ERROR, "Address not found in wallet")
     return own
-
-
-def refuse_encryption() -> NoReturn:
-    """What Core says where a wallet cannot do what only encrypted ones can."""
-    text = "Error: running with an unencrypted wallet, but walletpassphrase was called."
-    raise RpcError(RpcCode.WALLET_WRONG_ENCRYPTION_STATE, text)
 
 
 def last_processed(context: RpcContext) -> dict[str, Any]:

@@ -6,7 +6,7 @@ or transaction is acknowledged only after its record is synced.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from anya_actors.domain.encoding import Schema
@@ -102,6 +102,23 @@ class Journal:
             return await self._log.append(*(RECORDS.encode(record) for record in records))
         except UnavailableError:
             # What lies on disk is no longer known: only opening it anew can tell.
+            self.is_lost = True
+            raise
+
+    async def rewrite(self, change: Callable[[AnyRecord], AnyRecord], *more: AnyRecord) -> None:
+        """Put ``change(record)`` in every record's place, and add more; all or nothing, synced.
+
+        ``change`` is called in another thread. What was replaced is in the journal's folder no more.
+        """
+
+        def changed(data: bytes) -> bytes:
+            record = RECORDS.decode(data)
+            after = change(record)
+            return data if after is record else RECORDS.encode(after)
+
+        try:
+            await self._log.rewrite(changed, *(RECORDS.encode(record) for record in more))
+        except UnavailableError:
             self.is_lost = True
             raise
 

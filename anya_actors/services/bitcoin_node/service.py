@@ -38,9 +38,12 @@ from anya_actors.services.bitcoin_node.node_clock import NodeClock
 from anya_actors.services.bitcoin_node.notices import MempoolChange, Notices, Subscriber
 from anya_actors.services.bitcoin_node.package_submission import PackageResult
 from anya_actors.services.bitcoin_node.proposals import Proposals
+from anya_actors.services.bitcoin_node.scheduler import Scheduler
 from anya_actors.services.bitcoin_node.submissions import Submissions
 from anya_actors.services.bitcoin_node.waiting import WaitingTransactions
 from anya_actors.services.bitcoin_node.wallets.collection import Wallets
+from anya_actors.services.bitcoin_node.wallets.locks import WalletLocks
+from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 from anya_actors.services.bitcoin_node.wallets.wallet import Wallet
 
 T = TypeVar("T")
@@ -62,8 +65,8 @@ class UnknownBlockError(AnyaError):
 class BitcoinNodeService:
     """An own Bitcoin node without peers.
 
-    What a mutating method returned is durable. `chain`, `pool` and `wallets` may be read at any
-    time between two awaits; only the methods here change them.
+    Without ``seals`` its wallets cannot be encrypted. What a mutating method returned is durable. `chain`,
+    `pool` and `wallets` may be read at any time between two awaits; only the methods here change them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class BitcoinNodeService:
         clock: Clock,
         randomness: Randomness,
         mempool_policy: MempoolPolicy | None = None,
+        seals: WalletSeals | None = None,
     ) -> None:
         self._journal = Journal(log)
         self.clock = NodeClock(clock)
@@ -88,6 +92,10 @@ class BitcoinNodeService:
         self._proposals = Proposals(self.chain)
         self._notices = Notices()
         self._turn = asyncio.Lock()
+        self.scheduler = Scheduler(self.clock)
+        self.locks = WalletLocks(
+            self.wallets, self._journal, self.scheduler, seals, randomness, self.clock, self._alone
+        )
         self.started_s = self.clock.now_s()
 
     @property
@@ -128,6 +136,8 @@ class BitcoinNodeService:
     async def close(self) -> None:
         """Finish the change under way, then flush the engine and release the journal."""
         async with self._turn:
+            self.scheduler.close()
+            self.locks.close()
             await self.chain.close()
             await self._journal.close()
 

@@ -15,11 +15,15 @@ from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
+from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
+from anya_actors.adapters.sealing.argon2 import Argon2Kdf
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode, EmbeddedNodeSettings
 from anya_actors.serve.bitcoin_node.http import HttpLimits
+from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 
 VECTORS = Path(os.environ.get("ANYA_VECTORS", Path(__file__).parents[3] / ".." / "shared" / "vectors"))
 
@@ -54,6 +58,7 @@ def make_node(tmp_path: Path) -> Callable[..., EmbeddedNode]:
             indexes=RocksdbChainIndexes(settings.data_dir / "indexes"),
             clock=SystemClock(),
             randomness=SystemRandomness(),
+            seals=WalletSeals(Argon2Kdf(), AesGcmCipher(SystemRandomness()), KdfParameters(8, 1, 1)),
         )
 
     return make

@@ -10,9 +10,12 @@ from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.adapters.files.disk import SystemDisk
 from anya_actors.adapters.rocksdb.chain_index import RocksdbChainIndexes
+from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
+from anya_actors.adapters.sealing.argon2 import Argon2Kdf
 from anya_actors.adapters.system.clock import SystemClock
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.serve.bitcoin_node.embedded import (
     FEE_INTERVAL_S,
     EmbeddedNode,
@@ -21,6 +24,7 @@ from anya_actors.serve.bitcoin_node.embedded import (
 )
 from anya_actors.services.bitcoin_node import flushing
 from anya_actors.services.bitcoin_node.addresses import NodeAddresses
+from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 
 
 def _tell(addresses: NodeAddresses) -> None:
@@ -42,6 +46,7 @@ async def _main(data_dir: Path, fee_interval_s: float) -> None:
         indexes=RocksdbChainIndexes(data_dir / "indexes"),
         clock=SystemClock(),
         randomness=SystemRandomness(),
+        seals=WalletSeals(Argon2Kdf(), AesGcmCipher(SystemRandomness()), KdfParameters(8, 1, 1)),
     )
     await serve_until_told(node, _tell)
 

@@ -241,7 +241,7 @@ async def test_a_long_poll_ends_with_a_new_tip(call: Call) -> None:
         ("getblockfrompeer", [GENESIS, 0], -31, "Peer-to-peer functionality missing or disabled"),
         ("getmemoryinfo", ["mallocinfo"], -8, "mallocinfo mode not available"),
         ("logging", [["net"]], -8, "unknown logging category net"),
-        ("mockscheduler", [1], -32601, "Method not found"),
+        ("mockscheduler", [0], -1, "delta_time must be between 1 and 3600 seconds (1 hr)"),
     ],
 )
 async def test_each_refusal_has_cores_code_and_words(

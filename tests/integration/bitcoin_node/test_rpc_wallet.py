@@ -72,8 +72,6 @@ async def test_wallets_are_made_loaded_and_chosen_by_path(call: Call, at: Call) 
         -4,
         "Error: This wallet has no available keys",
     )
-    assert (await _refused(at("first", "encryptwallet", "x")))[0] == -4
-    assert (await _refused(at("first", "walletpassphrase", "x", 1)))[0] == -15
 
 
 @pytest.mark.parametrize(

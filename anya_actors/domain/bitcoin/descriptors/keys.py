@@ -44,6 +44,15 @@ class KeyRing:
     def __bool__(self) -> bool:
         return bool(self.extended or self.single)
 
+    def wipe(self) -> None:
+        """Zero every key and hold none."""
+        for extended in self.extended.values():
+            extended.secret.wipe()
+        for single in self.single.values():
+            single.secret.wipe()
+        self.extended.clear()
+        self.single.clear()
+
     def __repr__(self) -> str:
         return f"KeyRing({len(self.extended)} extended, {len(self.single)} single)"
 

@@ -30,6 +30,7 @@ from anya_actors.serve.bitcoin_rpc.methods import (
     wallet_addresses,
     wallet_backup,
     wallet_bumping,
+    wallet_encryption,
     wallet_history,
     wallet_psbt,
     wallet_sending,
@@ -59,6 +60,7 @@ _CATEGORIES: Final = {
     | wallet_addresses.METHODS
     | wallet_backup.METHODS
     | wallet_bumping.METHODS
+    | wallet_encryption.METHODS
     | wallet_history.METHODS
     | wallet_psbt.METHODS
     | wallet_sending.METHODS,

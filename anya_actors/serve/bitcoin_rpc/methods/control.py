@@ -10,6 +10,7 @@ from anya_actors.serve.bitcoin_rpc.arguments import INT64, Arguments, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 
+_MOST_FORWARD_S: Final = 3600
 _ECHOED: Final = tuple(f"arg{place}" for place in range(10))
 
 
@@ -46,6 +47,15 @@ async def setmocktime(context: RpcContext, arguments: Arguments) -> Any:
         text = f"Mocktime must be in the range [0, {MAX_MOCK_TIME_S}], not {time_s}."
         raise RpcError(RpcCode.INVALID_PARAMETER, text)
     await context.node.set_time(time_s)
+
+
+async def mockscheduler(context: RpcContext, arguments: Arguments) -> Any:
+    """Do now what the node would do within so many seconds (1 to 3600): lock wallets whose time ends."""
+    delta_s = arguments.integer("delta_time", within=INT64)
+    if not 1 <= delta_s <= _MOST_FORWARD_S:
+        text = "delta_time must be between 1 and 3600 seconds (1 hr)"
+        raise RpcError(RpcCode.MISC_ERROR, text)
+    context.node.scheduler.advance(delta_s)
 
 
 async def stop(context: RpcContext, _: Arguments) -> Any:
@@ -119,5 +129,6 @@ HIDDEN: Final[dict[str, Method]] = dict(
         method(echo, *_ECHOED),
         method(echojson, *_ECHOED),
         method(setmocktime, "timestamp:number", required=1),
+        method(mockscheduler, "delta_time:number", required=1),
     ]
 )

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from anya_actors.domain.bitcoin.descriptors import DerivationError
 from anya_actors.serve.bitcoin_rpc.arguments import Arguments, parse_integer, require
 from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, method
 from anya_actors.serve.bitcoin_rpc.describe import btc
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
+from anya_actors.serve.bitcoin_rpc.methods.wallet_encryption import passphrase_of
 from anya_actors.serve.bitcoin_rpc.scripts import parse_range, read_descriptor
-from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, last_processed, refuse_encryption, verify_name
+from anya_actors.serve.bitcoin_rpc.wallets import find_wallet, last_processed, verify_name
 from anya_actors.services.bitcoin_node.wallets.keys import LOOKAHEAD, AddressKind
 from anya_actors.services.bitcoin_node.wallets.records import WalletDescriptorAdded
+from anya_actors.services.bitcoin_node.wallets.sealing import HardenedRangeError
 from anya_actors.services.bitcoin_node.wallets.wallet import Fund, Wallet
 
 _VERSION: Final = 169900
 _DEFAULT_RANGE: Final = (0, 999)
+_NOTHING_TO_ENCRYPT: Final = (
+    "Passphrase provided but private keys are disabled. A passphrase is only used to encrypt private keys, "
+    "so cannot be used for wallets with private keys disabled."
+)
+_NOT_ENCRYPTED: Final = "Empty string given as passphrase, wallet will not be encrypted."
 _ACTIVE_KINDS: Final = {
     "pkh(": AddressKind.LEGACY,
     "sh(": AddressKind.P2SH_SEGWIT,
@@ -28,10 +35,8 @@ _ACTIVE_KINDS: Final = {
 
 
 async def createwallet(context: RpcContext, arguments: Arguments) -> Any:
-    """A new wallet with its own keys, in the clear: this node is for regtest only."""
-    name = arguments.text("wallet_name")
-    if arguments.text("passphrase"):
-        raise RpcError(RpcCode.WALLET_ERROR, "Encrypted wallets are not supported by this node")
+    """A new wallet with its own keys: in the clear, or sealed under a passphrase if one is given."""
+    name, passphrase = arguments.text("wallet_name"), arguments.text("passphrase")
     if arguments.flag("avoid_reuse", False):
         text = "Wallets that avoid the reuse of addresses are not supported by this node"
         raise RpcError(RpcCode.WALLET_ERROR, text)
@@ -44,17 +49,27 @@ async def createwallet(context: RpcContext, arguments: Arguments) -> Any:
         text = "Compiled without external signing support (required for external signing)"
         raise RpcError(RpcCode.WALLET_ERROR, text)
     verify_name(name)
+    private, blank = not arguments.flag("disable_private_keys", False), arguments.flag("blank", False)
+    if passphrase and not private:
+        raise RpcError(RpcCode.WALLET_ERROR, _NOTHING_TO_ENCRYPT)
     wallets = context.node.wallets
 
-    async def create() -> Wallet:
+    def verify_free() -> None:
         if name in wallets.all:
             text = f"Failed to create database path '{name}'. Database already exists."
             raise RpcError(RpcCode.WALLET_ALREADY_EXISTS, f"Wallet file verification failed. {text}")
-        private = not arguments.flag("disable_private_keys", False)
-        return await wallets.create(name, private_keys=private, blank=arguments.flag("blank", False))
 
-    await context.node.in_turn(create)
-    return {"name": name}
+    async def create() -> Wallet:
+        verify_free()
+        return await wallets.create(name, private_keys=private, blank=blank)
+
+    if passphrase:
+        with passphrase_of(passphrase) as secret:
+            await context.node.locks.create(name, secret, blank=blank, verify_free=verify_free)
+    else:
+        await context.node.in_turn(create)
+    warnings = [_NOT_ENCRYPTED] if arguments.has("passphrase") and not passphrase else []
+    return {"name": name, "warnings": warnings} if warnings else {"name": name}
 
 
 async def loadwallet(context: RpcContext, arguments: Arguments) -> Any:
@@ -114,6 +129,7 @@ async def getwalletinfo(context: RpcContext, _: Arguments) -> Any:
     flags = ["descriptor_wallet", "last_hardened_xpub_cached"]
     if not wallet.has_private_keys:
         flags.append("disable_private_keys")
+    unlocked = {"unlocked_until": wallet.unlocked_until_s} if wallet.encryption is not None else {}
     return {
         "walletname": wallet.name,
         "walletversion": _VERSION,
@@ -124,6 +140,7 @@ async def getwalletinfo(context: RpcContext, _: Arguments) -> Any:
         "txcount": len(history),
         "keypoolsize": LOOKAHEAD * len(AddressKind) if external else 0,
         "keypoolsize_hd_internal": LOOKAHEAD * len(AddressKind) if internal else 0,
+        **unlocked,
         "private_keys_enabled": wallet.has_private_keys,
         "avoid_reuse": False,
         "scanning": False,
@@ -167,6 +184,8 @@ async def listdescriptors(context: RpcContext, arguments: Arguments) -> Any:
     if private and not wallet.has_private_keys:
         text = "Can't get private descriptor string for watch-only wallets"
         raise RpcError(RpcCode.WALLET_ERROR, text)
+    if private:
+        wallet.verify_unlocked()
     found = []
     for own in wallet.descriptors:
         text = own.descriptor.private_text(own.parsed.private_keys) if private else str(own.public)
@@ -183,14 +202,16 @@ async def listdescriptors(context: RpcContext, arguments: Arguments) -> Any:
 async def importdescriptors(context: RpcContext, arguments: Arguments) -> Any:
     """Let a wallet watch, and with their private keys spend, what these descriptors give."""
     wallet = await find_wallet(context)
+    wallet.verify_unlocked()
     results = []
     for item in arguments.items("requests"):
         request = Arguments(require(item, dict))
         try:
             record = _import_record(context, wallet, request)
             await context.node.in_turn(lambda record=record: context.node.wallets.keep(record))  # type: ignore[misc]
-        except RpcError as error:
-            failure = {"code": error.rpc_code, "message": error.text}
+        except (RpcError, HardenedRangeError) as error:
+            code, text = (error.rpc_code, error.text) if isinstance(error, RpcError) else (-4, str(error))
+            failure = {"code": code, "message": text}
             results.append({"success": False, "error": failure})
         else:
             results.append({"success": True})
@@ -265,7 +286,7 @@ def _timestamp(context: RpcContext, value: Any) -> int:
 
 async def rescanblockchain(context: RpcContext, arguments: Arguments) -> Any:
     """The node's indexes hold every script's history: there is nothing to scan for."""
-    await find_wallet(context)
+    (await find_wallet(context)).verify_unlocked()
     height = context.node.chain.tip.height
     first, last = arguments.integer("start_height", 0), arguments.integer("stop_height", height)
     if not 0 <= first <= height:
@@ -279,31 +300,12 @@ async def rescanblockchain(context: RpcContext, arguments: Arguments) -> Any:
 
 
 async def keypoolrefill(context: RpcContext, arguments: Arguments) -> Any:
-    """Keys are always derived some way ahead; there is no pool to fill."""
-    await find_wallet(context)
+    """Keys are always derived some way ahead: there is no pool to fill. Refused for a locked wallet."""
+    wallet = await find_wallet(context)
     if arguments.integer("newsize", 0) < 0:
         text = "Invalid parameter, expected valid size."
         raise RpcError(RpcCode.INVALID_PARAMETER, text)
-
-
-async def encryptwallet(context: RpcContext, _: Arguments) -> Any:
-    """Refused: the keys of this regtest node lie in the clear."""
-    await find_wallet(context)
-    _refuse("Error: Failed to encrypt the wallet. This regtest node keeps its keys in the clear")
-
-
-async def walletlock(_: RpcContext, __: Arguments) -> Any:
-    """Refused: no wallet here is encrypted."""
-    refuse_encryption()
-
-
-async def walletpassphrase(_: RpcContext, __: Arguments) -> Any:
-    """Refused: no wallet here is encrypted."""
-    refuse_encryption()
-
-
-def _refuse(text: str) -> NoReturn:
-    raise RpcError(RpcCode.WALLET_ERROR, text)
+    wallet.verify_unlocked()
 
 
 METHODS: Final[dict[str, Method]] = dict(
@@ -331,8 +333,5 @@ METHODS: Final[dict[str, Method]] = dict(
         method(importdescriptors, "requests:array", required=1),
         method(rescanblockchain, "start_height:number", "stop_height:number"),
         method(keypoolrefill, "newsize:number"),
-        method(encryptwallet, "passphrase:string", required=1),
-        method(walletlock),
-        method(walletpassphrase, "passphrase:string", "timeout:number", required=2),
     ]
 )

@@ -160,6 +160,7 @@ async def setlabel(context: RpcContext, arguments: Arguments) -> Any:
 async def signmessage(context: RpcContext, arguments: Arguments) -> Any:
     """Sign a message with the key of a P2PKH address of the wallet."""
     wallet = await find_wallet(context)
+    wallet.verify_unlocked()
     script = read_address(arguments.text("address"), "Invalid address")
     if classify(script) is not ScriptType.PUBKEYHASH:
         raise RpcError(RpcCode.TYPE_ERROR, "Address does not refer to key")

@@ -28,6 +28,7 @@ _OPTIONS: Final = (
 async def bumpfee(context: RpcContext, arguments: Arguments) -> Any:
     """Replace an unconfirmed payment by one that pays a higher fee."""
     wallet = await find_wallet(context)
+    wallet.verify_unlocked()
     old, terms, old_fee_sat = await _bumped(context, wallet, arguments)
     transaction = await send_payment(context, wallet, terms, replaces=old.txid)
     paid_sat = sum(output.amount_sat for output in transaction.outputs)

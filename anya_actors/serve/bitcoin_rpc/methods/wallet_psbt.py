@@ -72,7 +72,10 @@ async def walletcreatefundedpsbt(context: RpcContext, arguments: Arguments) -> A
 async def walletprocesspsbt(context: RpcContext, arguments: Arguments) -> Any:
     """Update a PSBT by what a wallet knows, and sign it with the wallet's keys."""
     wallet = await find_wallet(context)
-    psbt = await _updated(context, wallet, read_psbt(arguments.raw("psbt")), arguments)
+    given = read_psbt(arguments.raw("psbt"))
+    if arguments.flag("sign", True):
+        wallet.verify_unlocked()
+    psbt = await _updated(context, wallet, given, arguments)
     if arguments.flag("sign", True) and wallet.has_private_keys:
         psbt = context.node.wallets.signed_psbt(wallet, with_sighash(psbt, arguments))
     return processed(psbt, finalize=arguments.flag("finalize", True))

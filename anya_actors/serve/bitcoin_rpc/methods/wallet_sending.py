@@ -89,6 +89,7 @@ def _answer(transaction: Transaction, arguments: Arguments) -> Any:
 async def sendtoaddress(context: RpcContext, arguments: Arguments) -> Any:
     """Pay an amount to an address."""
     wallet = await find_wallet(context)
+    wallet.verify_unlocked()
     script = read_address(arguments.text("address"), "Invalid Bitcoin address")
     amount_sat = arguments.amount_sat("amount")
     if amount_sat <= 0:
@@ -103,6 +104,7 @@ async def sendtoaddress(context: RpcContext, arguments: Arguments) -> Any:
 async def sendmany(context: RpcContext, arguments: Arguments) -> Any:
     """Pay amounts to several addresses at once."""
     wallet = await find_wallet(context)
+    wallet.verify_unlocked()
     if arguments.text("dummy"):
         raise RpcError(RpcCode.INVALID_PARAMETER, 'Dummy value must be set to ""')
     outputs = parse_outputs(arguments.raw("amounts"))
@@ -155,18 +157,20 @@ def _verify_outputs(outputs: Sequence[TxOutput]) -> None:
 
 
 async def _finish(context: RpcContext, wallet: Wallet, terms: Terms, options: Arguments) -> Any:
-    """Send, or give back what would be sent, as the options say."""
-    as_psbt = options.flag("psbt", False)
-    if options.flag("add_to_wallet", True) and not as_psbt and wallet.has_private_keys:
+    """Send, or give back what would be sent, as the options say, or without signatures if it is locked."""
+    as_psbt, has_keys = options.flag("psbt", False), wallet.has_private_keys and not wallet.is_locked
+    if options.flag("add_to_wallet", True) and not as_psbt and has_keys:
         transaction = await send_payment(context, wallet, terms)
         return {"complete": True, "txid": str(transaction.txid)}
     payment = await context.node.in_turn(lambda: build(context, wallet, terms))
     wallets = context.node.wallets
-    signed = await wallets.sign(wallet, payment.transaction)
+    psbt = await wallets.psbt_of(wallet, payment.transaction)
+    if not wallet.is_locked:
+        psbt = wallets.signed_psbt(wallet, psbt)
+    signed = finalized(psbt, payment.transaction)
     facts: dict[str, Any] = {}
     if as_psbt or not is_signed(signed):
-        psbt = await wallets.psbt_of(wallet, payment.transaction)
-        facts["psbt"] = psbt_text(wallets.signed_psbt(wallet, psbt))
+        facts["psbt"] = psbt_text(psbt)
     if is_signed(signed):
         facts |= {"txid": str(signed.txid), "hex": signed.serialize().hex()}
     return facts | {"complete": is_signed(signed)}
@@ -245,6 +249,7 @@ async def signrawtransactionwithwallet(context: RpcContext, arguments: Arguments
     """Sign what the wallet's keys can sign of a transaction."""
     wallet = await find_wallet(context)
     transaction = arguments.transaction("hexstring")
+    wallet.verify_unlocked()
     stated = stated_outputs(arguments.items("prevtxs"))
     wallets = context.node.wallets
     psbt = await wallets.psbt_of(wallet, transaction, stated.outputs, stated.plans)

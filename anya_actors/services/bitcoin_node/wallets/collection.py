@@ -16,10 +16,10 @@ from anya_actors.ports.clock import Clock
 from anya_actors.ports.randomness import Randomness
 from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.journal import Journal, KeyGiven, WalletSeeded
-from anya_actors.services.bitcoin_node.wallets.backup import encode_backup, read_backup, rehearsed
+from anya_actors.services.bitcoin_node.wallets.backup import encode_backup, read_backup, rebuilt, rehearsed
 from anya_actors.services.bitcoin_node.wallets.history import Histories
 from anya_actors.services.bitcoin_node.wallets.keys import AddressKind, OwnScript
-from anya_actors.services.bitcoin_node.wallets.old_keys import old_descriptor
+from anya_actors.services.bitcoin_node.wallets.old_keys import DEFAULT_NAME, OLD_RECORD, OldRecords
 from anya_actors.services.bitcoin_node.wallets.payments import (
     Payment,
     PaymentRequest,
@@ -36,8 +36,7 @@ from anya_actors.services.bitcoin_node.wallets.records import (
 from anya_actors.services.bitcoin_node.wallets.signing import LocalKeys, as_psbt, finalized
 from anya_actors.services.bitcoin_node.wallets.wallet import Wallet
 
-DEFAULT_NAME: Final = ""
-_SEED_BYTES: Final = 32
+SEED_BYTES: Final = 32
 
 
 class NoKeysError(AnyaError):
@@ -62,8 +61,7 @@ class Wallets:
         self._journal = journal
         self._randomness = randomness
         self._clock = clock
-        self._old_seed = b""
-        self._old_keys = 0
+        self._old = OldRecords()
         self.all: dict[str, Wallet] = {}
         self.histories = Histories(chain, pool)
 
@@ -75,14 +73,8 @@ class Wallets:
 
     def note(self, record: WalletRecord | WalletSeeded | KeyGiven) -> None:
         """Take a record found in the journal, or just appended."""
-        if isinstance(record, WalletSeeded):
-            # Journals of earlier versions: one wallet, whose keys follow from the seed in another way.
-            self._old_seed = record.seed
-            self.note(as_made(record))
-        elif isinstance(record, KeyGiven):
-            self.note(as_given(record, self._old_seed, self._old_keys))
-            self._old_keys += 1
-        elif isinstance(record, WalletMade):
+        record = self._old.today(record)
+        if isinstance(record, WalletMade):
             self.all[record.wallet] = Wallet(record, self._chain, self._pool)
         else:
             self.all[record.wallet].note(record)
@@ -90,21 +82,22 @@ class Wallets:
     # Backups
 
     async def backup(self, wallet: Wallet) -> bytes:
-        """The whole wallet with its private keys; `restore` takes it."""
-        found: list[WalletRecord] = []
-        seed, keys = b"", 0
+        """The whole wallet with its private keys, sealed if it is encrypted; `restore` takes it."""
+        return encode_backup(await self._records_of(wallet.name))
+
+    async def _records_of(self, name: str) -> list[WalletRecord]:
+        """A wallet's records as they stand in the journal."""
+        old, found = OldRecords(), list[WalletRecord]()
         async for _, record in self._journal.all():
-            if isinstance(record, WalletSeeded):
-                seed = record.seed
-                made = as_made(record)
-                found += [made] if wallet.name == made.wallet else []
-            elif isinstance(record, KeyGiven):
-                given = as_given(record, seed, keys)
-                keys += 1
-                found += [given] if wallet.name == given.wallet else []
-            elif isinstance(record, WalletRecord) and record.wallet == wallet.name:
-                found.append(record)
-        return encode_backup(found)
+            if isinstance(record, OLD_RECORD | WalletRecord):
+                today = old.today(record)
+                found += [today] if today.wallet == name else []
+        return found
+
+    async def read_again(self, wallet: Wallet) -> None:
+        """Let the wallet be what the journal says now that it has been rewritten."""
+        records = await self._records_of(wallet.name)
+        wallet.become(rebuilt(records, self._chain, self._pool))
 
     async def restore(self, name: str, data: bytes) -> Wallet:
         """A new, loaded wallet of this name from a backup; raises `BadWalletBackupError`."""
@@ -115,16 +108,26 @@ class Wallets:
         return self.all[name]
 
     async def keep(self, *records: WalletRecord) -> None:
-        """Append and take records; durable when it returns."""
+        """Append and take records; durable when it returns.
+
+        Private keys for an encrypted wallet are sealed before: raises `WalletLockedError` while it is locked.
+        """
+        records = tuple(self._closed(record) for record in records)
         await self._journal.append(*records)
         for record in records:
             self.note(record)
+
+    def _closed(self, record: WalletRecord) -> WalletRecord:
+        wallet = self.all.get(record.wallet)
+        if not isinstance(record, WalletDescriptorAdded) or wallet is None or wallet.encryption is None:
+            return record
+        return wallet.open_seal().closed_record(record)
 
     # Changing
 
     async def create(self, name: str, *, private_keys: bool, blank: bool) -> Wallet:
         """A new, loaded wallet."""
-        seed = self._randomness.token_bytes(_SEED_BYTES) if private_keys and not blank else b""
+        seed = self._randomness.token_bytes(SEED_BYTES) if private_keys and not blank else b""
         now_s = self._clock.now_unix_ms() // 1000
         await self.keep(WalletMade(name, seed, private_keys, now_s))
         return self.all[name]
@@ -214,19 +217,9 @@ class Wallets:
         wallet.locked.setdefault(outpoint, False)
 
 
-def as_made(record: WalletSeeded) -> WalletMade:
-    """What a record of earlier versions means today."""
-    return WalletMade(DEFAULT_NAME, record.seed, has_private_keys=True, made_unix_s=0)
-
-
-def as_given(record: KeyGiven, seed: bytes, number: int) -> WalletDescriptorAdded:
-    """The same for the key of this number under that seed."""
-    text = old_descriptor(seed, number, record.kind)
-    return WalletDescriptorAdded(DEFAULT_NAME, text, 0, 0, 0, 0, label=record.label)
-
-
 def sign_with_wallet(wallet: Wallet, psbt: Psbt) -> Psbt:
-    """The PSBT with every signature that the wallet can give."""
+    """The PSBT with every signature that the wallet can give; raises `WalletLockedError`."""
+    wallet.verify_unlocked()
     keys = LocalKeys()
     try:
         for own in _signing_scripts(wallet, psbt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,9 +18,10 @@ from anya_actors.domain.bitcoin.descriptors import (
 )
 from anya_actors.domain.bitcoin.descriptors.keys import ConstKey, ExtendedKey, constant_keys
 from anya_actors.domain.bitcoin.network import Network
-from anya_actors.domain.keys.extended import ExtendedPrivateKey
+from anya_actors.domain.keys.extended import ExtendedPrivateKey, master_key
 from anya_actors.domain.keys.secret import Secret
 
+NETWORK: Final = Network.REGTEST
 LOOKAHEAD: Final = 20
 """Addresses of a range that are watched beyond the last one given out."""
 
@@ -41,6 +43,9 @@ class AddressKind(enum.Enum):
             "bech32": "wpkh({}/84h/1h/0h/{}/*)",
             "bech32m": "tr({}/86h/1h/0h/{}/*)",
         }[self.value]
+
+
+KINDS_AND_BRANCHES: Final = tuple(itertools.product(AddressKind, (0, 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class OwnDescriptor:
     """Of an active one: whose new addresses it gives."""
     is_internal: bool = False
     scripts: dict[int, list[OwnScript]] = field(default_factory=dict)
+    known_public: Descriptor | None = None
+    """What `public` gives where the private keys are not always there."""
 
     @property
     def is_active(self) -> bool:
@@ -84,7 +91,7 @@ class OwnDescriptor:
     @property
     def public(self) -> Descriptor:
         """The same scripts without private keys; hardened steps stand in the origin."""
-        return self.descriptor.normalized(self.parsed.private_keys)
+        return self.known_public or self.descriptor.normalized(self.parsed.private_keys)
 
     def watch_to(self, last: int) -> list[OwnScript]:
         """Watch all indexes up to this one; the scripts that were not watched before."""
@@ -120,3 +127,19 @@ def read_own(text: str, network: Network, **facts: object) -> list[OwnDescriptor
     """The descriptors of a text, one per path; raises `DescriptorError`."""
     parsed = parse_descriptor(text, network)
     return [OwnDescriptor(parsed, descriptor, **facts) for descriptor in parsed.descriptors]  # type: ignore[arg-type]
+
+
+def seed_descriptors(seed: bytes, since_unix_s: int) -> list[OwnDescriptor]:
+    """The descriptors of every kind of address that follow from a seed."""
+    key = master_key(seed, is_mainnet=False).reveal()
+    found: list[OwnDescriptor] = []
+    for kind, branch in KINDS_AND_BRANCHES:
+        found += read_own(kind.descriptor.format(key, branch), NETWORK, since_unix_s=since_unix_s)
+    return as_seeds(found)
+
+
+def as_seeds(found: list[OwnDescriptor]) -> list[OwnDescriptor]:
+    """Descriptors in the order of a seed's, each made to give addresses of its kind."""
+    for own, (kind, branch) in zip(found, KINDS_AND_BRANCHES, strict=True):
+        own.kind, own.is_internal = kind, bool(branch)
+    return found

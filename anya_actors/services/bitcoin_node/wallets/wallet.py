@@ -4,41 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from anya_actors.domain.bitcoin.coin import Coin
 from anya_actors.domain.bitcoin.descriptors import ScriptPlan
+from anya_actors.domain.bitcoin.descriptors.keys import KeyRing
 from anya_actors.domain.bitcoin.hashes import Txid
 from anya_actors.domain.bitcoin.mempool import Mempool
-from anya_actors.domain.bitcoin.network import Network
 from anya_actors.domain.bitcoin.transaction import (
     Outpoint,
     Transaction,
     TxOutput,
     parse_transaction,
 )
-from anya_actors.domain.keys.extended import master_key
+from anya_actors.domain.machine import AnyaError
 from anya_actors.services.bitcoin_node.chain import Chain
 from anya_actors.services.bitcoin_node.wallets.keys import (
     LOOKAHEAD,
+    NETWORK,
     AddressKind,
     OwnDescriptor,
     OwnScript,
+    as_seeds,
     read_own,
+    seed_descriptors,
 )
 from anya_actors.services.bitcoin_node.wallets.records import (
+    SealedKeys,
     WalletAbandoned,
     WalletAddressGiven,
     WalletDescriptorAdded,
+    WalletEncrypted,
     WalletLabelled,
     WalletLoadedOrNot,
     WalletMade,
     WalletOutputLocked,
     WalletRecord,
+    WalletSeedChanged,
     WalletSent,
 )
+from anya_actors.services.bitcoin_node.wallets.sealing import OpenSeal, opened_all, read_sealed
 
-_NETWORK: Final = Network.REGTEST
+
+class WalletLockedError(AnyaError):
+    """What was asked for needs private keys, and they are closed."""
+
+    code = "wallet-locked"
+    message = "the wallet {!r} is locked"
+    remedy = "Unlock it with its passphrase first."
+
+    def __init__(self, wallet: str) -> None:
+        super().__init__(wallet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +101,15 @@ class Wallet:
         self.abandoned: set[Txid] = set()
         self.locked: dict[Outpoint, bool] = {}
         """Outputs not to be spent, and whether that outlasts a restart."""
-        if made.seed:
-            self._make_own_descriptors(made)
+        self.encryption: WalletEncrypted | None = None
+        self.seal: OpenSeal | None = None
+        self.unlocked_until_s = 0
+        """When the wallet locks itself; 0 while it is locked, or has no encryption."""
+        self._closed: list[tuple[SealedKeys, KeyRing]] = []
+        if made.sealed is not None:
+            self._take_seeds(self._read_sealed(made.sealed, made.made_unix_s))
+        elif made.seed:
+            self._take_seeds(seed_descriptors(made.seed, made.made_unix_s))
 
     def __repr__(self) -> str:
         return f"Wallet({self.name!r})"
@@ -117,15 +139,25 @@ class Wallet:
                     self.locked[outpoint] = True
             case WalletLoadedOrNot():
                 self.is_loaded = record.is_loaded
+                if not self.is_loaded:
+                    self.close()
+            case WalletEncrypted():
+                self.encryption = record
+            case WalletSeedChanged():
+                for own in self.descriptors:
+                    own.kind = None
+                self._take_seeds(self._read_sealed(record.sealed, record.since_unix_s))
 
-    def _make_own_descriptors(self, made: WalletMade) -> None:
-        key = master_key(made.seed, is_mainnet=False).reveal()
-        for kind in AddressKind:
-            for branch in (0, 1):
-                text = kind.descriptor.format(key, branch)
-                (own,) = read_own(text, _NETWORK, since_unix_s=made.made_unix_s)
-                own.kind, own.is_internal = kind, bool(branch)
-                self._take(own, LOOKAHEAD - 1)
+    def _take_seeds(self, found: list[OwnDescriptor]) -> None:
+        for own in as_seeds(found):
+            self._take(own, LOOKAHEAD - 1)
+
+    def _read_sealed(self, keys: SealedKeys, since_unix_s: int) -> list[OwnDescriptor]:
+        found, ring = read_sealed(keys, since_unix_s)
+        self._closed.append((keys, ring))
+        if self.seal is not None:
+            opened_all(self.name, self.seal, self._closed[-1:])
+        return found
 
     def _take(self, own: OwnDescriptor, last: int) -> None:
         self.descriptors.append(own)
@@ -146,7 +178,10 @@ class Wallet:
             self.labels[script.script_pubkey] = record.label
 
     def _note_descriptor(self, record: WalletDescriptorAdded) -> None:
-        found = read_own(record.text, _NETWORK, since_unix_s=record.since_unix_s)
+        if record.sealed is not None:
+            found = self._read_sealed(record.sealed, record.since_unix_s)
+        else:
+            found = read_own(record.text, NETWORK, since_unix_s=record.since_unix_s)
         for place, own in enumerate(found):
             own.first, own.last = record.first, record.first - 1 if own.descriptor.is_ranged else -1
             own.next_index = record.next_index
@@ -171,6 +206,53 @@ class Wallet:
             for scripts in known.scripts.values():
                 for script in scripts:
                     self.scripts.pop(script.script_pubkey, None)
+
+    # Locking
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether its private keys are closed."""
+        return self.encryption is not None and self.seal is None
+
+    def open_seal(self) -> OpenSeal:
+        """What closes and opens its keys; raises `WalletLockedError`."""
+        if self.seal is None:
+            raise WalletLockedError(self.name)
+        return self.seal
+
+    def verify_unlocked(self) -> None:
+        """Raise `WalletLockedError` while its private keys are closed."""
+        if self.is_locked:
+            raise WalletLockedError(self.name)
+
+    def open(self, seal: OpenSeal, until_s: int) -> None:
+        """Have the private keys from now on, and the seal, which `close` wipes. Raises `DamagedKeysError`."""
+        if self.seal is not None:
+            seal.wipe()  # it is the same one
+        else:
+            try:
+                opened_all(self.name, seal, self._closed)
+            except BaseException:
+                seal.wipe()
+                raise
+            self.seal = seal
+        self.unlocked_until_s = until_s
+
+    def close(self) -> None:
+        """Wipe the private keys of an encrypted wallet from memory."""
+        for _, ring in self._closed:
+            ring.wipe()
+        if self.seal is not None:
+            self.seal.wipe()
+        self.seal, self.unlocked_until_s = None, 0
+
+    def become(self, other: Wallet) -> None:
+        """Be as another is that was read from the journal; private keys in the clear are wiped."""
+        for own in self.descriptors:
+            own.parsed.private_keys.wipe()
+        kept = {outpoint: lasts for outpoint, lasts in self.locked.items() if not lasts}
+        vars(self).update(vars(other))
+        self.locked |= kept
 
     # Reading
 

@@ -11,10 +11,15 @@ import pytest
 from anya_actors.adapters.bitcoinkernel.engine import KernelEngines
 from anya_actors.adapters.memory.append_log import MemoryAppendLog
 from anya_actors.adapters.memory.chain_index import MemoryChainIndexes
+from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
+from anya_actors.adapters.sealing.argon2 import Argon2Kdf
+from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.bitcoin.network import Network
+from anya_actors.domain.hsm.root import KdfParameters
 from anya_actors.ports.append_log import AppendLog
 from anya_actors.ports.chain_index import ChainIndexStores
 from anya_actors.services.bitcoin_node.service import BitcoinNodeService
+from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 from anya_actors.testing.clock import ManualClock
 
 NOW_MS = 1_700_000_000_000
@@ -60,6 +65,7 @@ async def start_node(tmp_path: Path, clock: ManualClock) -> AsyncIterator[StartN
             indexes=indexes or MemoryChainIndexes(),
             clock=clock,
             randomness=CountedRandomness(),
+            seals=WalletSeals(Argon2Kdf(), AesGcmCipher(SystemRandomness()), KdfParameters(8, 1, 1)),
         )
         await node.start()
         started.append(node)
