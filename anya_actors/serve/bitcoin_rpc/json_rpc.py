@@ -20,9 +20,9 @@ from anya_actors.serve.bitcoin_rpc.context import Method, RpcContext, Running
 from anya_actors.serve.bitcoin_rpc.errors import RpcCode, RpcError
 from anya_actors.services.bitcoin_node.acceptance import ALREADY_CONFIRMED, MISSING_INPUTS
 from anya_actors.services.bitcoin_node.service import UnknownBlockError
+from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
 from anya_actors.services.bitcoin_node.wallets.sealing import DamagedKeysError, HardenedRangeError
 from anya_actors.services.bitcoin_node.wallets.wallet import WalletLockedError
-from anya_actors.services.bitcoin_node.submissions import FeeTooHighError
 
 _log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import shutil
 import signal
 import sys
@@ -31,8 +32,9 @@ class RunningNode:
         self.process = process
         self._client = client
 
-    async def call(self, name: str, *params: Any) -> Any:
-        reply = (await self._client.post("/", json={"id": 1, "method": name, "params": params})).json()
+    async def call(self, name: str, *params: Any, wallet: str | None = None) -> Any:
+        path = "/" if wallet is None else f"/wallet/{wallet}"
+        reply = (await self._client.post(path, json={"id": 1, "method": name, "params": params})).json()
         if reply["error"] is not None:
             raise LookupError(reply["error"])
         return reply["result"]
@@ -169,3 +171,62 @@ async def test_nothing_acknowledged_is_lost_by_killing_the_node(tmp_path: Path, 
     async with _running(tmp_path, cookie_of, last=signal.SIGTERM):
         pass
     assert _rows(tmp_path) == rows
+
+
+class Encrypted:
+    """Wallets that the node says are encrypted, with a private key of each."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[str, str] = {}
+        self.made: dict[str, str] = {}
+        self._news: asyncio.Queue[None] = asyncio.Queue()
+
+    async def more(self, wallets: int) -> None:
+        """Wait for so many more."""
+        for _ in range(wallets):
+            await asyncio.wait_for(self._news.get(), 60.0)
+
+    async def work(self, node: RunningNode) -> None:
+        """Make and encrypt wallets until the node dies."""
+        while True:
+            name = f"w{len(self.made)}"
+            await node.call("createwallet", name)
+            (one, *_) = (await node.call("listdescriptors", True, wallet=name))["descriptors"]
+            self.made[name] = one["desc"]
+            await node.call("encryptwallet", name, wallet=name)
+            self.acknowledged[name] = one["desc"]
+            self._news.put_nowait(None)
+
+    async def verify(self, node: RunningNode) -> None:
+        """Every promise is kept, and the wallet in between is as it was, or encrypted."""
+        for name, descriptor in self.made.items():
+            info = await node.call("getwalletinfo", wallet=name)
+            assert "unlocked_until" in info or name not in self.acknowledged
+            if "unlocked_until" in info:
+                await node.call("walletpassphrase", name, 60, wallet=name)
+            found = (await node.call("listdescriptors", True, wallet=name))["descriptors"]
+            assert descriptor in [one["desc"] for one in found]
+
+
+def _seeds_in(data_dir: Path) -> int:
+    """How many seeds of wallets stand in the journal in the clear."""
+    found = re.findall(rb"\xa4seed\xc4 ", b"".join(file.read_bytes() for file in data_dir.glob("journal*")))
+    return len(found)
+
+
+async def test_a_node_that_is_killed_while_wallets_are_encrypted_keeps_every_key_and_shows_none(
+    tmp_path: Path, cookie_of: CookieOf
+) -> None:
+    chance, encrypted = random.Random(SEED), Encrypted()
+    data_dir = tmp_path / "node"
+    for _ in range(KILLS // 2):
+        async with _running(data_dir, cookie_of) as node:
+            await encrypted.verify(node)
+            work = asyncio.create_task(encrypted.work(node))
+            await encrypted.more(chance.randrange(1, 5))
+        with suppress(httpx.HTTPError):
+            await work
+        assert _seeds_in(data_dir) <= len(encrypted.made) + 1 - len(encrypted.acknowledged)
+    async with _running(data_dir, cookie_of) as node:
+        await encrypted.verify(node)
+    assert len(encrypted.acknowledged) >= KILLS // 2

@@ -13,6 +13,7 @@ import pytest
 from anya_actors.domain.bitcoin.descriptors import parse_descriptor
 from anya_actors.domain.bitcoin.network import Network
 from anya_actors.serve.bitcoin_node.embedded import EmbeddedNode
+from anya_actors.services.bitcoin_node.wallets.records import WalletMade
 
 Call = Callable[..., Awaitable[Any]]
 FOREIGN = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -246,7 +247,7 @@ def _secrets(private: dict[str, Any]) -> set[str]:
 def _raw(secret: str) -> bytes:
     """The 32 bytes of a private key."""
     ring = parse_descriptor(f"pkh({secret})", Network.REGTEST).private_keys
-    return next(bytes(key.secret.buffer) for key in (*ring.extended.values(), *ring.single.values()))
+    return bytes(ring.secrets[0].buffer)
 
 
 def _found(folder: Path, secrets: set[str]) -> set[str]:
@@ -297,11 +298,8 @@ async def test_no_seed_of_an_encrypted_wallet_stays_in_the_journal(
     await call("createwallet", "w")
     service = node._node
     assert service is not None
-    seeds = [
-        record.seed
-        async for _, record in service._journal.all()
-        if type(record).__name__ == "WalletMade" and record.seed  # type: ignore[union-attr]
-    ]
+    found = [record async for _, record in service._journal.all()]
+    seeds = [record.seed for record in found if isinstance(record, WalletMade)]
     assert len(seeds) == 1
 
     def held() -> bool:

@@ -29,7 +29,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
 
     file = tmp_path / "file"
     file.write_bytes(b"old")
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+    monkeypatch.setattr(os if call == "fsync" else Path, call, fail)
     with pytest.raises(OSError, match="Input/output"):
         replace_file(file, b"new", fresh=tmp_path / "fresh")
     assert file.read_bytes() == b"old"

@@ -14,6 +14,7 @@ from anya_actors.domain.keys.extended import ExtendedKeyError, ExtendedPrivateKe
 from anya_actors.domain.keys.key_origin import HARDENED, KeyOrigin, KeyPath, format_step
 from anya_actors.domain.keys.musig2 import aggregate
 from anya_actors.domain.keys.private_text import PrivateKey, format_wif
+from anya_actors.domain.keys.secret import Secret
 
 MAX_INDEX: Final = HARDENED - 1
 UNHARDENED: Final = "*"
@@ -44,12 +45,18 @@ class KeyRing:
     def __bool__(self) -> bool:
         return bool(self.extended or self.single)
 
+    @property
+    def secrets(self) -> list[Secret]:
+        """The private halves themselves."""
+        return [
+            *(key.secret for key in self.extended.values()),
+            *(key.secret for key in self.single.values()),
+        ]
+
     def wipe(self) -> None:
         """Zero every key and hold none."""
-        for extended in self.extended.values():
-            extended.secret.wipe()
-        for single in self.single.values():
-            single.secret.wipe()
+        for secret in self.secrets:
+            secret.wipe()
         self.extended.clear()
         self.single.clear()
 

@@ -1,1 +1,1 @@
-"""The node's own wallets: descriptors with their keys in the clear in the node's journal, for regtest."""
+"""The node's own wallets: descriptors in its journal, their keys in the clear or under a passphrase."""

@@ -154,8 +154,8 @@ class WalletLocks:
             return await close_master(self._all_seals(), name, identity, salt, passphrase, master)
 
     def _sealed_seed(self, seal: OpenSeal, now_s: int) -> SealedKeys:
-        with Secret.taken(self._randomness.token_bytes(SEED_BYTES)) as seed:
-            return seal.close(seed_descriptors(seed.reveal(), now_s))
+        with Secret.taken(self._randomness.token_bytes(SEED_BYTES)) as seed, seed.revealed() as copy:
+            return seal.close(seed_descriptors(copy, now_s))
 
     def _all_seals(self) -> WalletSeals:
         if self._seals is None:

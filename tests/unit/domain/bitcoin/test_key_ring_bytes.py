@@ -93,7 +93,7 @@ def test_a_changed_bit_never_gives_a_key_that_is_not_its_public_keys(place: int,
 
 def test_a_wiped_ring_holds_nothing_and_its_keys_are_zero() -> None:
     ring = _ring([bytes(32)], [(bytes(31) + b"\x01", True, False)])
-    held = [key.secret.buffer for key in (*ring.extended.values(), *ring.single.values())]
+    held = [secret.buffer for secret in ring.secrets]
     ring.wipe()
     assert not ring
     assert not any(map(any, held))

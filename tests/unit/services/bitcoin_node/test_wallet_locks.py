@@ -64,9 +64,11 @@ def _private(wallet: Wallet) -> list[str]:
 
 def _secrets(wallet: Wallet) -> list[bytearray]:
     """The buffers that hold private keys."""
-    rings = [own.parsed.private_keys for own in wallet.descriptors]
-    keys = [key for ring in rings for key in (*ring.extended.values(), *ring.single.values())]
-    return [key.secret.buffer for key in keys]
+    return [secret.buffer for own in wallet.descriptors for secret in own.parsed.private_keys.secrets]
+
+
+def _is_locked(wallet: Wallet) -> bool:
+    return wallet.is_locked
 
 
 async def test_keys_are_in_memory_until_the_time_has_passed_and_zeroed_then(
@@ -75,7 +77,7 @@ async def test_keys_are_in_memory_until_the_time_has_passed_and_zeroed_then(
     wallet = await _made(node)
     before, clear = _private(wallet), _secrets(wallet)
     await node.locks.encrypt(wallet, _passphrase())
-    assert wallet.is_locked
+    assert _is_locked(wallet)
     assert _secrets(wallet) == []
     assert not any(map(any, clear))
     await node.locks.unlock(wallet, _passphrase(), 60)
@@ -83,9 +85,9 @@ async def test_keys_are_in_memory_until_the_time_has_passed_and_zeroed_then(
     held = [*_secrets(wallet), wallet.open_seal().master.buffer]
     assert all(map(any, held))
     await clock.advance(59.9)
-    assert not wallet.is_locked
+    assert not _is_locked(wallet)
     await clock.advance(0.1)
-    assert (wallet.is_locked, wallet.unlocked_until_s) == (True, 0)
+    assert (_is_locked(wallet), wallet.unlocked_until_s) == (True, 0)
     assert _secrets(wallet) == []
     assert not any(map(any, held))
 
@@ -98,18 +100,18 @@ async def test_a_later_call_sets_the_time_anew_and_an_earlier_ones_end_is_forgot
     await node.locks.unlock(wallet, _passphrase(), 10)
     await node.locks.unlock(wallet, _passphrase(), 100)
     await clock.advance(50)
-    assert not wallet.is_locked
+    assert not _is_locked(wallet)
     await node.locks.unlock(wallet, _passphrase(), 5)
     await clock.advance(5)
-    assert wallet.is_locked
+    assert _is_locked(wallet)
     await node.locks.unlock(wallet, _passphrase(), 100)
     node.locks.lock(wallet)
     await node.locks.unlock(wallet, _passphrase(), 1000)
     await clock.advance(100)
-    assert not wallet.is_locked
+    assert not _is_locked(wallet)
     await node.locks.unlock(wallet, _passphrase(), 0)
     await clock.advance(0)
-    assert wallet.is_locked
+    assert _is_locked(wallet)
 
 
 async def test_setting_the_nodes_time_does_not_keep_a_wallet_open(
@@ -120,7 +122,7 @@ async def test_setting_the_nodes_time_does_not_keep_a_wallet_open(
     await node.locks.unlock(wallet, _passphrase(), 60)
     await node.set_time(1_700_000_000)
     await clock.advance(60)
-    assert wallet.is_locked
+    assert _is_locked(wallet)
 
 
 async def test_a_stopped_node_has_no_key_of_an_encrypted_wallet_any_more(
@@ -152,7 +154,7 @@ async def test_no_record_holds_a_key_and_the_others_keep_their_places(
         "WalletDescriptorAdded",
     ]
     ring = parse_descriptor(IMPORTED.text, Network.REGTEST).private_keys
-    secrets = [seed, KEY.encode(), *(bytes(key.secret.buffer) for key in ring.single.values())]
+    secrets = [seed, KEY.encode(), *(bytes(secret.buffer) for secret in ring.secrets)]
     assert not any(secret in record for secret in secrets for record in after)
     again = await start_node(log)
     assert (await again.chain.read_block(again.chain.tip)).hash == node.chain.tip.hash
@@ -259,13 +261,13 @@ async def test_the_old_passphrase_opens_nothing_that_is_left(
     assert old is not None
     await node.locks.change_passphrase(wallet, _passphrase(), _passphrase("new"))
     assert not any(old.sealed in record for record in await log.read(0, 99))
-    assert wallet.is_locked
+    assert _is_locked(wallet)
     with pytest.raises(WrongWalletPassphraseError):
         await node.locks.unlock(wallet, _passphrase(), 60)
     await node.locks.unlock(wallet, _passphrase("new"), 60)
     # While it is open it stays so.
     await node.locks.change_passphrase(wallet, _passphrase("new"), _passphrase("newer"))
-    assert not wallet.is_locked
+    assert not _is_locked(wallet)
 
 
 async def test_of_two_encryptions_at_once_one_is_made(node: BitcoinNodeService) -> None:
@@ -312,8 +314,8 @@ async def test_keys_altered_or_moved_where_they_are_stored_do_not_open(
         SealedKeys(seeded.sealed.texts[:1], seeded.sealed.public[:1], keys.sealed),
     ):
         altered = MemoryAppendLog()
-        changed = [replace(one, sealed=other) if one is imported else one for one in records]  # type: ignore[type-var]
-        await altered.append(*map(RECORDS.encode, changed))  # type: ignore[arg-type]
+        changed = [replace(one, sealed=other) if one is imported else one for one in records]
+        await altered.append(*map(RECORDS.encode, changed))
         again = await start_node(altered)
         found = again.wallets.all["w"]
         with pytest.raises(DamagedKeysError):
