@@ -9,7 +9,7 @@ descriptors that its keys belong to, as associated data: nothing opens in anothe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -39,6 +39,8 @@ from anya_actors.services.bitcoin_node.wallets.records import (
 IDENTITY_BYTES: Final = 16
 SALT_BYTES: Final = 16
 MASTER_BYTES: Final = 32
+# RFC 9106's second recommendation: wallets are unlocked more often than the HSM.
+_COST: Final = KdfParameters(memory_kib=64 * 1024, iterations=3, lanes=4)
 _MOST_MEMORY_KIB: Final = 1 << 20
 _MOST_ITERATIONS: Final = 64
 _MOST_LANES: Final = 16
@@ -69,7 +71,7 @@ class WalletSeals:
 
     kdf: PassphraseKdf
     cipher: Cipher
-    parameters: KdfParameters = field(default_factory=KdfParameters)
+    parameters: KdfParameters = _COST
 
 
 def verify_sane(record: WalletEncrypted) -> None:
