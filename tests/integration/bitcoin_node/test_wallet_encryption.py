@@ -134,6 +134,7 @@ async def test_a_passphrase_with_a_null_character_is_taken_whole(call: Call, at:
     assert text.startswith("Error: The wallet passphrase entered is incorrect. It contains a null character")
     code, text = await _refused(at("w", "walletpassphrasechange", whole + "x", "abc"))
     assert text.startswith("Error: The old wallet passphrase entered is incorrect. It contains a null")
+    assert text.endswith("the first null character.")
     assert await _refused(at("w", "walletpassphrase", "Phrase", 10)) == WRONG
     await at("w", "walletpassphrase", whole, 10)
 
@@ -356,6 +357,27 @@ async def test_wallets_are_made_encrypted_blank_or_refused(call: Call, at: Call)
         assert await _refused(at(name, "getnewaddress")) == no_keys
         await at(name, "walletpassphrase", FIRST, 60)
     assert (await _refused(call("createwallet", "w", False, False, FIRST)))[0] == -36
+
+
+async def test_a_wallet_that_was_made_blank_keeps_its_descriptors_and_gets_no_seed(
+    call: Call, at: Call
+) -> None:
+    await call("createwallet", "w")
+    (wpkh,) = (
+        one
+        for one in (await at("w", "listdescriptors", True))["descriptors"]
+        if one["desc"].startswith("wpkh(") and not one["internal"]
+    )
+    await call("createwallet", "blank", False, True)
+    request = [{"desc": wpkh["desc"], "timestamp": "now", "active": True, "range": [0, 20]}]
+    assert (await at("blank", "importdescriptors", request))[0]["success"]
+    before = await at("blank", "listdescriptors")
+    await at("blank", "encryptwallet", FIRST)
+    assert await at("blank", "listdescriptors") == before
+    assert await at("blank", "getnewaddress")  # while it is locked
+    await at("blank", "walletpassphrase", FIRST, 60)
+    private = await at("blank", "listdescriptors", True)
+    assert [one["desc"] for one in private["descriptors"]] == [wpkh["desc"]]
 
 
 async def test_a_range_of_hardened_keys_is_refused_and_nothing_is_changed(call: Call, at: Call) -> None:

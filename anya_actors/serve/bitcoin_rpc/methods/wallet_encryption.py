@@ -22,11 +22,14 @@ _ENCRYPTED: Final = (
     "wallet encrypted; The keypool has been flushed and a new HD seed was generated. "
     "You need to make a new backup with the backupwallet RPC."
 )
-_WRONG: Final = "Error: The {}wallet passphrase entered {} incorrect."
+_WRONG: Final = "Error: The wallet passphrase entered was incorrect."
 _NULL: Final = (
-    " It contains a null character (ie - a zero byte). If the passphrase was set with a version of this "
-    "software prior to 25.0, please try again with only the characters up to — but not including — the first "
-    "null character. If this is successful, please set a new passphrase to avoid this issue in the future."
+    "Error: The {0}wallet passphrase entered is incorrect. It contains a null character (ie - a zero byte). "
+    "If the {0}passphrase was set with a version of this software prior to 25.0, please try again with only "
+    "the characters up to — but not including — the first null character."
+)
+_NULL_OPENING: Final = (
+    " If this is successful, please set a new passphrase to avoid this issue in the future."
 )
 
 
@@ -51,14 +54,12 @@ def passphrase_of(text: str) -> Iterator[Secret]:
         yield passphrase
 
 
-async def _opened(opening: Awaitable[None], passphrase: str, called: str, which: str = "") -> None:
+async def _opened(opening: Awaitable[None], passphrase: str, called: str, null: str = _WRONG) -> None:
     """Await it, with Core's words for what it may raise."""
     try:
         await opening
     except WrongWalletPassphraseError as error:
-        text = _WRONG.format("", "was")
-        if "\0" in passphrase:
-            text = _WRONG.format(which, "is") + _NULL
+        text = null if "\0" in passphrase else _WRONG
         raise RpcError(RpcCode.WALLET_PASSPHRASE_INCORRECT, text) from error
     except WrongEncryptionStateError as error:
         state = "an encrypted" if error.is_encrypted else "an unencrypted"
@@ -93,7 +94,7 @@ async def walletpassphrase(context: RpcContext, arguments: Arguments) -> Any:
         raise RpcError(RpcCode.INVALID_PARAMETER, "Timeout cannot be negative.")
     with passphrase_of(text) as passphrase:
         unlocking = context.node.locks.unlock(wallet, passphrase, timeout_s)
-        await _opened(unlocking, text, "walletpassphrase")
+        await _opened(unlocking, text, "walletpassphrase", _NULL.format("") + _NULL_OPENING)
 
 
 async def walletpassphrasechange(context: RpcContext, arguments: Arguments) -> Any:
@@ -102,7 +103,7 @@ async def walletpassphrasechange(context: RpcContext, arguments: Arguments) -> A
     _verify_state(wallet, encrypted=True, called="walletpassphrasechange")
     with passphrase_of(text) as old, passphrase_of(arguments.text("newpassphrase")) as new:
         changing = context.node.locks.change_passphrase(wallet, old, new)
-        await _opened(changing, text, "walletpassphrasechange", "old ")
+        await _opened(changing, text, "walletpassphrasechange", _NULL.format("old "))
 
 
 async def walletlock(context: RpcContext, _: Arguments) -> Any:

@@ -113,7 +113,7 @@ class WalletLocks:
             seal.wipe()
 
     async def encrypt(self, wallet: Wallet, passphrase: Secret) -> None:
-        """Seal the wallet's keys, and give it a new seed; it is locked when this returns.
+        """Seal the wallet's keys, and give it a new seed if it had one; it is locked when this returns.
 
         The journal is rewritten: the keys stand in no file of the node any more, in the clear. Raises
         `WrongEncryptionStateError` or `HardenedRangeError`, and then nothing has changed.
@@ -124,7 +124,7 @@ class WalletLocks:
         async def encrypt() -> None:
             self._verify_encrypted(wallet, wanted=False)
             more: list[AnyRecord] = [encrypted]
-            if wallet.descriptors:
+            if wallet.has_seed:
                 now_s = self._clock.now_s()
                 more.append(WalletSeedChanged(wallet.name, self._sealed_seed(seal, now_s), now_s))
             await self._journal.rewrite(_closing(wallet.name, seal), *more)

@@ -92,6 +92,8 @@ class Wallet:
         self._pool = pool
         self.name = made.wallet
         self.has_private_keys = made.has_private_keys
+        self.has_seed = bool(made.seed) or made.sealed is not None
+        """Whether it was made with keys of its own, not blank."""
         self.made_unix_s = made.made_unix_s
         self.is_loaded = True
         self.descriptors: list[OwnDescriptor] = []
