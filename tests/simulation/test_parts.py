@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from anya_actors.adapters.files.append_log import FileAppendLog
 from anya_actors.testing.simulation.disk import MountedDisk
 from anya_actors.testing.simulation.loop import StuckError
 from anya_actors.testing.simulation.process import Machine, Process, ProcessDied
@@ -115,6 +117,36 @@ def test_what_a_failed_sync_left_in_memory_is_not_there_when_the_file_is_opened_
         return mounted(machine).open("f").read(0, 4)
 
     assert run(0, program) == bytes(4)
+
+
+def after_rewriting(seed: int) -> tuple[bytes, ...]:
+    """What a log holds after its machine may have crashed at any step of a rewriting."""
+
+    async def program(world: World, machine: Machine) -> tuple[bytes, ...]:
+        log = await FileAppendLog.open(mounted(machine), "log", world.randomness())
+        await log.append(b"one", b"secret")
+        await log.append(b"three")
+        world.faults.crash_at_write = 0.1
+        change = log.rewrite(lambda record: record.replace(b"secret", b"hidden"), b"more")
+        # A call of a dead process never returns.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(change, 10)
+        world.faults.heal()
+        machine.crash(power=True)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(10)
+        again = await FileAppendLog.open(mounted(machine), "log", world.randomness())
+        assert machine.disk.files.keys() == {"log"}
+        return tuple(await again.read(0, 9))
+
+    found: tuple[bytes, ...] = run(seed, program)
+    return found
+
+
+def test_a_log_that_is_rewritten_amid_crashes_is_the_old_or_the_new_one() -> None:
+    old, new = (b"one", b"secret", b"three"), (b"one", b"hidden", b"three", b"more")
+    assert {after_rewriting(seed) for seed in SEEDS} == {old, new}
 
 
 def test_a_dead_process_does_nothing_any_more() -> None:
