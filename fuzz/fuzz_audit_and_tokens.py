@@ -10,12 +10,14 @@ with atheris.instrument_imports(include=["anya_actors.domain", "anya_actors.serv
     from anya_actors.domain.hsm.audit import (
         AuditRecord,
         Head,
+        TagKey,
         chain,
         encode_entry,
         parse_entry,
         verify_entries,
     )
     from anya_actors.domain.hsm.errors import AuditBrokenError
+    from anya_actors.domain.keys.secret import Secret
     from anya_actors.services.tokens import (
         ExpiredTokenError,
         InvalidTokenError,
@@ -38,6 +40,7 @@ TOKEN = sign_token(CLAIMS, SEED, PUBLIC_KEY)
 RECORD = AuditRecord("request", 1, "hsm/main", "alice", "sign", "key", 1, "ed25519")
 FIRST, ENTRY = chain(Head(), RECORD)
 WRITTEN = encode_entry(ENTRY)
+TAGGED = encode_entry(chain(FIRST, RECORD, TagKey(Secret(SEED)))[1])
 
 
 def demand(holds: bool) -> None:
@@ -60,4 +63,4 @@ def one_input(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    run(one_input, [WRITTEN, TOKEN.encode(), encode_entry(chain(FIRST, RECORD)[1])])
+    run(one_input, [WRITTEN, TAGGED, TOKEN.encode(), encode_entry(chain(FIRST, RECORD)[1])])

@@ -29,7 +29,7 @@ def check_checkpoint(given: Mapping[str, Any]) -> CheckpointView:
     """The checkpoint, if its key signed for what it says; raise `InvalidLogProofError`."""
     checkpoint = _read(given, CheckpointView)
     head = Head(checkpoint.entries, bytes.fromhex(checkpoint.head))
-    message = checkpoint_message(head, bytes.fromhex(checkpoint.root), checkpoint.at_unix_ms)
+    message = checkpoint_message(head, bytes.fromhex(checkpoint.root), checkpoint.at_unix_ms, checkpoint.then)
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(checkpoint.key))
         key.verify(bytes.fromhex(checkpoint.signature), message)

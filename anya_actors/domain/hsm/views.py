@@ -132,8 +132,9 @@ class AuditReport(msgspec.Struct, frozen=True):
 class CheckpointView(msgspec.Struct, frozen=True):
     """The HSM's signature for its audit log; all hex but the numbers.
 
-    ``signature`` is Ed25519 by ``key`` over ``message``, which holds entries, head, root and time.
-    ``root`` is the Merkle tree's (RFC 6962) over the entries.
+    ``signature`` is Ed25519 by ``key`` over ``message``, which holds entries, head, root, time and ``then``.
+    ``root`` is the Merkle tree's (RFC 6962) over the entries. ``then`` tells of the entries behind it: they
+    are ``tagged`` by the HSM's key, or may not be, because it is ``sealed``.
     """
 
     entries: int
@@ -143,6 +144,7 @@ class CheckpointView(msgspec.Struct, frozen=True):
     signature: str
     message: str
     key: str
+    then: str = ""
 
 
 class AuditProofView(msgspec.Struct, frozen=True):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from anya_actors.domain.hsm.audit import (
+    SEALED,
+    TAGGED,
     AuditEntry,
     AuditRecord,
     Checkpoint,
     Head,
+    TagKey,
     chain,
     checkpoint_message,
     encode_entry,
     parse_entry,
     verify_entries,
+    verify_tag,
 )
 from anya_actors.domain.hsm.errors import AuditBrokenError
 from anya_actors.domain.hsm.merkle_log import MerkleTree, leaf_hash
@@ -31,11 +36,25 @@ CHUNK: Final = 1024
 REMEMBERED_REQUESTS: Final = 16384
 
 
+@dataclass(frozen=True, slots=True)
+class AuditKeys:
+    """What an unsealed HSM has for its trail: the key of checkpoints, and that of entries."""
+
+    signer: SigningKey
+    tags: TagKey
+
+    def wipe(self) -> None:
+        """Forget both."""
+        self.signer.wipe()
+        self.tags.wipe()
+
+
 class AuditTrail:
     """One writer at a time; what waits meanwhile is appended together in one sync.
 
     `append` returns when its records are on disk. A record whose request was recorded before is
-    not recorded again; that memory reaches back over the last 16384 entries.
+    not recorded again; that memory reaches back over the last 16384 entries. With ``sealing`` its
+    checkpoints allow entries without a tag behind them.
     """
 
     def __init__(self, log: AppendLog, clock: Clock, algorithms: KeyAlgorithms) -> None:
@@ -48,7 +67,11 @@ class AuditTrail:
         self._waiting: list[tuple[tuple[AuditRecord, ...], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._public_key = b""
-        self._signer: SigningKey | None = None
+        self._keys: AuditKeys | None = None
+        self.sealing = False
+        self._promised = ""
+        self._pending: Checkpoint | None = None
+        self._untagged = 0
         self._opened = asyncio.Event()
         self._growth: set[tuple[int, asyncio.Future[None]]] = set()
         self._lost: UnavailableError | None = None
@@ -76,34 +99,60 @@ class AuditTrail:
     @property
     def signs(self) -> bool:
         """Whether it can make checkpoints: not while the HSM is sealed."""
-        return self._signer is not None
+        return self._keys is not None
 
-    def take_signer(self, signer: SigningKey) -> None:
-        """Sign checkpoints by this key, which is the one that `open` was told of."""
-        if signer.public_key != self._public_key:
-            signer.wipe()
-            raise AuditBrokenError(self._head.entries, "its checkpoints were verified by another key")
-        self._signer = signer
+    @property
+    def then(self) -> str:
+        """What its checkpoints say of the entries behind them."""
+        return SEALED if self.sealing else TAGGED
 
-    def drop_signer(self) -> None:
-        """Wipe the key that signs checkpoints; entries are taken and verified as before."""
-        if self._signer is not None:
-            self._signer.wipe()
-        self._signer = None
+    def promised(self, checkpoint: Checkpoint) -> None:
+        """This checkpoint is stored: the next to read the log will hold it to that."""
+        self._promised, self._pending = checkpoint.then, None
 
-    async def open(self, public_key: bytes, checkpoint: Checkpoint | None) -> None:
+    @property
+    def pending(self) -> Checkpoint | None:
+        """What is to be stored before an entry without a tag is taken: else the log would seem altered."""
+        return self._pending
+
+    def drop_keys(self) -> None:
+        """Wipe its keys; entries are taken and verified as before, and have no tag."""
+        if self._keys is not None and self._promised == TAGGED:
+            self.sealing = True
+            self._pending = self.sign()
+        self._wipe_keys()
+
+    async def open(
+        self, public_key: bytes, checkpoint: Checkpoint | None, keys: AuditKeys | None = None
+    ) -> None:
         """Read the chain from the checkpoint on; raise `AuditBrokenError` if the log fails it.
 
-        Opened before, nothing happens.
+        Opened before, it only takes the keys, which must be those that it was verified by.
         """
-        if self._opened.is_set():
-            return
+        try:
+            if not self._opened.is_set():
+                await self._begin(public_key, checkpoint)
+            if keys is not None:
+                if keys.signer.public_key != self._public_key:
+                    raise AuditBrokenError(self._head.entries, "its checkpoints were verified by another key")
+                await self._verify_tags(keys.tags, checkpoint)
+        except BaseException:
+            if keys is not None:
+                keys.wipe()
+            raise
+        if keys is not None:
+            self._wipe_keys()
+            self._keys, self._pending = keys, None
+        self._opened.set()
+
+    async def _begin(self, public_key: bytes, checkpoint: Checkpoint | None) -> None:
         self._public_key = public_key
         head = Head()
         if checkpoint is not None:
             self._verify_checkpoint(checkpoint)
             head = checkpoint.head
             self._tree = checkpoint.tree if checkpoint.peaks else MerkleTree()
+            self._promised = checkpoint.then
         await self._check_entry_at(head)
         while self._tree.size < head.entries:  # its checkpoint is from before there was a tree
             self._grow(await self._read(self._tree.size, min(CHUNK, head.entries - self._tree.size)))
@@ -114,7 +163,6 @@ class AuditTrail:
                 self._remember(entry)
         self._head = head
         await self._follow_log()
-        self._opened.set()
 
     async def append(self, *records: AuditRecord) -> None:
         """Return when the records are durable; raise `LogFullError` and the like if they are not."""
@@ -160,6 +208,7 @@ class AuditTrail:
             data = await self._read(head.entries, min(CHUNK, target.entries - head.entries))
             head, entries = verify_entries(head, data)
             tree = tree.grow([leaf_hash(one) for one in data])
+            self._verify_tags_of(entries, 0 if checkpoint is None else checkpoint.head.entries)
             if checkpoint is not None and entries[0].sequence <= checkpoint.head.entries <= head.entries:
                 signed = entries[checkpoint.head.entries - entries[0].sequence]
                 if signed.hash != checkpoint.head.hash:
@@ -177,10 +226,11 @@ class AuditTrail:
     def sign(self) -> Checkpoint:
         """Sign for the chain as it is now. Its entries are durable already."""
         now = self._clock.now_unix_ms()
-        if self._signer is None:
+        if self._keys is None:
             raise UnavailableError("the audit trail's signing key", "the HSM is sealed")
-        message = checkpoint_message(self._head, self._tree.root, now)
-        return Checkpoint(self._head, now, self._signer.sign(message, "ed25519"), self._tree.peaks)
+        message = checkpoint_message(self._head, self._tree.root, now, self.then)
+        signature = self._keys.signer.sign(message, "ed25519")
+        return Checkpoint(self._head, now, signature, self._tree.peaks, self.then)
 
     async def raw_entries(self, start: int, limit: int) -> list[bytes]:
         """Exactly so many entries from a place on (counted from 0), as the log keeps them."""
@@ -195,7 +245,7 @@ class AuditTrail:
         """Finish what is being written and release the log."""
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
-        self.drop_signer()
+        self._wipe_keys()
         await self._log.close()
 
     # -- writing ------------------------------------------------------------------------------
@@ -209,7 +259,8 @@ class AuditTrail:
                     await self._write([record for records, _ in batch for record in records])
                 except Exception as error:  # noqa: BLE001 - handed to every caller that waits
                     outcome = error
-                    self._lost = error if isinstance(error, UnavailableError) else self._lost
+                    if isinstance(error, UnavailableError) and self._pending is None:
+                        self._lost = error
                 for _, done in batch:
                     if done.done():
                         continue  # its caller was cancelled
@@ -221,14 +272,17 @@ class AuditTrail:
             self._writer = None
 
     async def _write(self, records: Sequence[AuditRecord]) -> None:
+        if self._pending is not None:
+            raise UnavailableError("the audit trail", "that the HSM is sealed could not be stored yet")
         if len(self._log) != self._head.entries:
             await self._follow_log()  # an append that raised had happened after all
         head, entries, fresh = self._head, [], set[str]()
+        key = None if self._keys is None else self._keys.tags
         for record in records:
             if record.request_id in self._recent or record.request_id in fresh:
                 continue
             fresh.add(record.request_id)
-            head, entry = chain(head, record)
+            head, entry = chain(head, record, key)
             entries.append(entry)
         if not entries:
             return
@@ -258,6 +312,8 @@ class AuditTrail:
         self._tree = self._tree.grow([leaf_hash(data) for data in entries])
 
     def _remember(self, entry: AuditEntry) -> None:
+        if not entry.tag:
+            self._untagged = max(self._untagged, entry.sequence)
         self._recent[entry.record.request_id] = None
         if len(self._recent) > REMEMBERED_REQUESTS:
             self._recent.popitem(last=False)
@@ -271,6 +327,29 @@ class AuditTrail:
             )
         except InvalidSignatureError:
             raise AuditBrokenError(checkpoint.head.entries, "the checkpoint's signature is wrong") from None
+
+    async def _verify_tags(self, key: TagKey, checkpoint: Checkpoint | None) -> None:
+        """Check the tags of all entries that the checkpoint does not cover, up to now."""
+        head = Head() if checkpoint is None else checkpoint.head
+        is_needed = checkpoint is not None and checkpoint.then == TAGGED
+        while head.entries < self._head.entries:
+            data = await self._read(head.entries, min(CHUNK, self._head.entries - head.entries))
+            head, entries = verify_entries(head, data)
+            for entry in entries:
+                verify_tag(entry, key, is_needed)
+        if head != self._head:
+            raise AuditBrokenError(head.entries, "the HSM wrote another entry here")
+
+    def _verify_tags_of(self, entries: Sequence[AuditEntry], signed: int) -> None:
+        """Check the tags of entries, which only those signed for or taken without one may lack."""
+        key = None if self._keys is None else self._keys.tags
+        for entry in entries:
+            verify_tag(entry, key, entry.sequence > max(signed, self._untagged))
+
+    def _wipe_keys(self) -> None:
+        keys, self._keys = self._keys, None
+        if keys is not None:
+            keys.wipe()
 
     async def _check_entry_at(self, head: Head) -> None:
         """Check that the entry which ``head`` names stands in the log and is whole."""

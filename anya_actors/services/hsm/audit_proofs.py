@@ -94,4 +94,5 @@ class AuditProofs:
             signature=checkpoint.signature.hex(),
             message=checkpoint.message.hex(),
             key=self._trail.public_key.hex(),
+            then=checkpoint.then,
         )

@@ -21,7 +21,8 @@ _log = structlog.get_logger(__name__)
 class Checkpoints:
     """A checkpoint stands at most ``delay_s`` or ``every`` entries behind the trail.
 
-    Whoever cuts off entries younger than that, in a crash that he also caused, is not found out.
+    Whoever cuts off entries younger than that, in a crash that he also caused, is not found out; if he
+    alters or adds any he is, by their tags.
     """
 
     def __init__(self, records: AuditedRecords, delay_s: float, every: int) -> None:
@@ -44,11 +45,23 @@ class Checkpoints:
     async def sign(self) -> None:
         """Sign for everything recorded so far, unless that has been done, or cannot be while sealed."""
         if not self._records.trail.signs:
+            await self.promise()
             return
         stored = await self.stored()
-        behind = stored is None or stored.head.entries < self._records.trail.head.entries
-        if behind or (stored is not None and not stored.peaks):
-            await self._records.change(AUDIT, AuditSigned(self._records.trail.sign()))
+        if stored is None or stored.head.entries < self._records.trail.head.entries:
+            await self._store(self._records.trail.sign())
+        else:
+            await self.promise()
+
+    async def promise(self) -> None:
+        """Have a checkpoint stored that says of the entries behind it what is so from now on."""
+        trail = self._records.trail
+        if trail.pending is not None:
+            await self._store(trail.pending)
+        elif trail.signs:
+            stored = await self.stored()
+            if stored is None or stored.then != trail.then:
+                await self._store(trail.sign())
 
     async def signed(self) -> Checkpoint:
         """A checkpoint over everything recorded so far; while sealed the last one before that."""
@@ -88,6 +101,10 @@ class Checkpoints:
             await self.sign()
         except AnyaError as error:  # a newer copy may have taken over; it signs
             _log.warning("the last audit entries are not signed for", error=str(error))
+
+    async def _store(self, checkpoint: Checkpoint) -> None:
+        await self._records.change(AUDIT, AuditSigned(checkpoint))
+        self._records.trail.promised(checkpoint)
 
     async def _verify(self) -> AuditReport:
         try:

@@ -29,6 +29,7 @@ from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.ports.sealing import Recipient, UnopenableError
+from anya_actors.services.hsm.audit import AuditKeys
 from anya_actors.services.hsm.records import REFUSALS, AuditedRecords
 from anya_actors.services.hsm.self_test import check_pair
 from anya_actors.services.hsm.vault import Vault
@@ -169,6 +170,10 @@ class KeyRing:
     def signing_key(self, slot: KeySlot) -> SigningKey:
         """The newest version of a slot, ready to sign in this process."""
         return self._vault.signing_key(slot)
+
+    def audit_keys(self, slot: KeySlot) -> AuditKeys:
+        """What the audit trail needs of the slot that signs for it."""
+        return self._vault.audit_keys(slot)
 
     def open_version(self, slot: KeySlot, version: KeyVersion) -> Secret:
         """The private key of one version; the caller wipes it."""

@@ -71,7 +71,9 @@ class Sealing:
     """Holds what is open. Sealing wipes it before anything else is done, whatever fails after.
 
     Sealed, the audit trail goes on: entries are taken, read and verified, by a public key that the
-    unsealing then proves; checkpoints wait. One use case at a time, but sealing waits for none.
+    unsealing then proves; checkpoints wait, and entries have no tag. So while it is stored that the HSM is
+    sealed the newest checkpoint demands none: one that does not is stored before, one that does after.
+    One use case at a time, but sealing waits for none.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Sealing:
         """Unseal (or initialise, at the first start), unless it was sealed and never unsealed."""
         root = await self._records.load(ROOT, Root)
         if root.sealed:
-            self._why = root.sealed
+            self._why, self._records.trail.sealing = root.sealed, True
             public_key = (await self._checkpoint_slot()).versions[-1].public_key
             await self._records.trail.open(public_key, await self._checkpoints.stored())
             await self._records.engine.resume()
@@ -154,6 +156,9 @@ class Sealing:
             self._wipe(reason)  # what was being unsealed
             try:
                 await self._end_sessions(reason)
+                # Before it is stored that the HSM is sealed: what is then written has no tag.
+                self._records.trail.sealing = True
+                await self._checkpoints.promise()
                 audit = self._records.entry("seal", owner=owner, detail=reason)
                 event = RootSealed(reason, audit)
                 await self._records.change(ROOT, event, message_id=message_id, request=("seal",))
@@ -161,13 +166,14 @@ class Sealing:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._checkpoints.stop(), self._settings.audit_timeout_s)
             finally:
-                self._records.trail.drop_signer()
+                self._records.trail.drop_keys()
 
     async def unseal(self, owner: str, message_id: str) -> None:
         """Read the passphrase and open the keys; raise `WrongPassphraseError`, `PassphraseSourceError`."""
         async with self._turn:
             if self._opened is not None or await self._was_done(message_id, ("unseal",)):
                 return
+            await self._checkpoints.promise()
             async with self._records.refusals("unseal", owner):
                 opened = await self._open(await self._root())
                 try:
@@ -175,9 +181,14 @@ class Sealing:
                     await self._records.change(ROOT, event, message_id=message_id, request=("unseal",))
                 except BaseException:
                     opened.wipe()
-                    self._records.trail.drop_signer()
+                    self._records.trail.drop_keys()
                     raise
             self._begin(opened)
+            self._records.trail.sealing = False
+            try:
+                await self._checkpoints.promise()
+            except AnyaError as error:  # the next checkpoint says it
+                _log.warning("entries without a tag are still allowed", error=str(error))
 
     async def rekey(self, owner: str, new_master_key: bool, message_id: str) -> None:
         """Wrap keys by a new key-encryption key from now on, and in the background all that there are.
@@ -256,14 +267,16 @@ class Sealing:
         rewrapping = Rewrapping(self._records, vault, self._turn)
         try:
             ring = KeyRing(self._records, self._algorithms, vault, transport)
-            signer = ring.signing_key(await ring.platform_key(CHECKPOINT_KEY))
-            await self._records.trail.open(signer.public_key, await self._checkpoints.stored())
-            self._records.trail.take_signer(signer)
+            keys = ring.audit_keys(await ring.platform_key(CHECKPOINT_KEY))
+            await self._records.trail.open(keys.signer.public_key, await self._checkpoints.stored(), keys)
+            if not root.sealed:
+                self._records.trail.sealing = False
+                await self._checkpoints.promise()
             await ring.platform_key(API_KEY)
         except BaseException:
             vault.wipe()
             transport.wipe()
-            self._records.trail.drop_signer()
+            self._records.trail.drop_keys()
             raise
         desk = SessionDesk(self._records, ring, self._boxes, self._settings, self._endings, self._actors)
         rotations = Rotations(ring, self._records.clock, self._rotate)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from anya_actors.domain.hsm.audit import TagKey
 from anya_actors.domain.hsm.errors import AlteredKeyError, SealedError
 from anya_actors.domain.hsm.root import key_context
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, KeySlot, KeyVersion
 from anya_actors.domain.keys.secret import HANDLE_PREFIX, Secret
 from anya_actors.ports.key_algorithms import KeyAlgorithms, SigningKey
 from anya_actors.ports.sealing import Cipher, UnopenableError
+from anya_actors.services.hsm.audit import AuditKeys
 
 
 class Vault:
@@ -105,6 +107,11 @@ class Vault:
         """The newest version of one of the HSM's own keys, ready to sign."""
         with self.unwrap(slot, slot.versions[-1]) as private_key:
             return self._algorithms.own.load(slot.key_type, private_key)
+
+    def audit_keys(self, slot: KeySlot) -> AuditKeys:
+        """The key that signs checkpoints, and the one derived from it that tags entries."""
+        with self.unwrap(slot, slot.versions[-1]) as private_key:
+            return AuditKeys(self._algorithms.own.load(slot.key_type, private_key), TagKey(private_key))
 
     def check_kept(self, slot: KeySlot) -> None:
         """Return if the key is kept where this HSM keeps keys; raise `NotSupportedError`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import msgspec
 import pytest
@@ -13,14 +14,17 @@ from anya_actors.domain.hsm.audit import (
     GENESIS,
     AuditRecord,
     Head,
+    TagKey,
     chain,
     checkpoint_message,
     encode_entry,
     parse_entry,
     verify_entries,
+    verify_tag,
     view_of,
 )
 from anya_actors.domain.hsm.errors import AuditBrokenError
+from anya_actors.domain.keys.secret import Secret
 
 
 def record(number: int) -> AuditRecord:
@@ -93,8 +97,52 @@ def test_a_checkpoint_covers_count_hash_root_and_time() -> None:
         checkpoint_message(head, GENESIS + b"1", 1),
         checkpoint_message(Head(3, head.hash), root, 1),
         checkpoint_message(Head(2, GENESIS), root, 1),
+        checkpoint_message(head, root, 1, "tagged"),
+        checkpoint_message(head, root, 1, "sealed"),
     }
-    assert len(messages) == 5
+    assert len(messages) == 7
+
+
+def test_what_was_signed_for_before_there_were_tags_is_still_the_same() -> None:
+    old = b"anya-hsm audit checkpoint v2\x00" + msgspec.msgpack.encode((2, b"h" * 32, bytes(32), 7))
+    assert checkpoint_message(Head(2, b"h" * 32), bytes(32), 7) == old
+
+
+def test_an_entry_without_a_tag_is_written_as_before_there_were_any() -> None:
+    _, entry = chain(Head(), record(0))
+    assert encode_entry(entry) == msgspec.msgpack.encode([1, GENESIS, record(0), entry.hash])
+
+
+def test_a_tag_is_hmac_sha_256_over_the_hash_by_a_key_derived_from_the_checkpoints() -> None:
+    _, entry = chain(Head(), record(0), TagKey(Secret(b"k" * 32)))
+    key = hmac.digest(b"k" * 32, b"anya-hsm audit entry tags v1\x00", "sha256")
+    assert entry.tag == hmac.digest(key, entry.hash, "sha256")[:16]
+    assert parse_entry(encode_entry(entry), 1) == entry
+
+
+@given(st.integers(0, 9), st.integers(0, 10_000), st.integers(1, 255))
+def test_any_altered_byte_of_a_tagged_entry_is_found_at_its_entry(index: int, place: int, flip: int) -> None:
+    key, head, entries = TagKey(Secret(b"k" * 32)), Head(), []
+    for number in range(10):
+        head, entry = chain(head, record(number), key)
+        entries.append(bytearray(encode_entry(entry)))
+    entries[index][place % len(entries[index])] ^= flip
+
+    def verify() -> None:
+        for each in verify_entries(Head(), [bytes(data) for data in entries])[1]:
+            verify_tag(each, key, True)
+
+    with pytest.raises(AuditBrokenError) as broken:
+        verify()
+    assert broken.value.args[0] == index + 1
+
+
+def test_a_key_that_was_wiped_makes_no_tag_of_before_and_shows_nothing() -> None:
+    key = TagKey(Secret(b"k" * 32))
+    before = key.tag(bytes(32))
+    key.wipe()
+    assert key.tag(bytes(32)) != before
+    assert repr(key) == "TagKey(...)"
 
 
 def test_a_view_shows_the_entry_in_hex_and_words() -> None:
