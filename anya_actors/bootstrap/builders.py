@@ -67,7 +67,7 @@ class HsmBuilder:
         return service, store.epoch
 
     def _passphrase(self) -> PassphraseSource:
-        from anya_actors.adapters.sealing.shamir_shares import FileOrShares, ShareDirectory
+        from anya_actors.adapters.sealing.share_directory import FileOrShares, ShareDirectory
 
         if self.settings.hsm.share_directory is not None:
             return ShareDirectory(self.settings.hsm.share_directory)

@@ -90,7 +90,8 @@ def write_shares(passphrase_file: Path, directory: Path, threshold: int, count: 
 
 
 def _write_shares(passphrase: Secret, directory: Path, threshold: int, count: int) -> list[Path]:
-    from anya_actors.adapters.sealing.shamir_shares import SUFFIX, split_passphrase
+    from anya_actors.adapters.sealing.shamir_shares import split_passphrase
+    from anya_actors.adapters.sealing.share_joining import SUFFIX
 
     shares = split_passphrase(passphrase, threshold, count)
     paths = [directory / f"{number}{SUFFIX}" for number in range(1, count + 1)]

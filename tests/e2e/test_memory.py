@@ -5,9 +5,11 @@ After a session's end, and while the HSM is sealed, nowhere at all.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from bip39_slip39 import slip39
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -26,6 +29,7 @@ from anya_actors.adapters.rocksdb.state_store import RocksdbStateStores
 from anya_actors.adapters.sealing.aes_gcm import AesGcmCipher
 from anya_actors.adapters.sealing.argon2 import Argon2Kdf
 from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
+from anya_actors.adapters.sealing.shamir_shares import split_passphrase
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.cli.processes import of_instance
 from anya_actors.config import load_settings
@@ -33,8 +37,8 @@ from anya_actors.domain.hsm.machine import ROOT, STATE
 from anya_actors.domain.hsm.material import KeyMaterial, pack_material
 from anya_actors.domain.hsm.root import Root, kek_context, seal_context
 from anya_actors.domain.keys.secret import Secret
-from tests.e2e.conftest import Launched, living
-from tests.e2e.memory_scan import Needles, chunks_of
+from tests.e2e.conftest import Launched, anya, living
+from tests.e2e.memory_scan import HEAD, Needles, chunks_of
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -282,3 +286,59 @@ async def test_after_sealing_no_process_holds_a_key_or_what_opens_keys(
     owner.post("unseal", {})
     owner.post("seal", {})
     assert holders(found_by_process(launched, owner, secrets)) == {}
+
+
+def of_shares(folder: Path, text: bytes) -> dict[str, bytes]:
+    """What is not to be found once the shares of a folder were joined to ``text``."""
+    secrets = {"passphrase": text, "passphrase's bytes": base64.urlsafe_b64decode(text + b"=")}
+    for path in folder.glob("*.share"):
+        share = path.read_text().strip()
+        secrets[f"{path.name} as a number"] = slip39.share_from_mnemonic(share).value
+        # The first words name the splitting; of the others every stretch must be gone.
+        secrets |= {f"{path.name} at {at}": share[at:].encode() for at in range(40, len(share) - HEAD, HEAD)}
+    return secrets
+
+
+def test_shares_that_unsealed_are_in_no_process(launched: Launched, owner: Owner, used: Used) -> None:
+    file, folder = launched.data_dir / "hsm" / "passphrase", launched.data_dir / "hsm" / "shares"
+    text = passphrase(launched)
+    split = ("hsm", "split-passphrase", str(folder), "--threshold", "2", "--shares", "3")
+    code, _, err = anya(*split, "--data-dir", str(launched.data_dir))
+    assert code == 0, err
+    file.unlink()
+    owner.post("seal", {})
+    owner.post("unseal", {})
+    assert not owner.get("security/seal-status")["sealed"]
+    assert holders(found_by_process(launched, owner, of_shares(folder, text))) == {}
+
+
+JOIN = """
+import sys, pathlib
+from anya_actors.adapters.sealing.{} import {} as join
+join(pathlib.Path(sys.argv[1])).wipe()
+print("joined", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("join", "is_found"),
+    [(("share_joining", "join_apart"), False), (("shamir_shares", "read_shares"), True)],
+    ids=["apart", "in the process itself"],
+)
+def test_a_process_that_has_shares_joined_apart_holds_none(
+    tmp_path: Path, join: tuple[str, str], is_found: bool
+) -> None:
+    text = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=")
+    for number, share in enumerate(split_passphrase(Secret(text), 2, 3)):
+        file = tmp_path / f"{number}.share"
+        file.touch(mode=0o600)
+        file.write_text(share)
+    command = [sys.executable, "-c", JOIN.format(*join), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"joined\n"
+        needles = Needles(MARK, of_shares(tmp_path, text))
+        found = {secret for chunk in chunks_of(process.pid) for secret in needles.found_in(chunk)}
+        process.communicate()
+    assert bool(found) == is_found, found

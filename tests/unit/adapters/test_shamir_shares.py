@@ -12,7 +12,8 @@ from bip39_slip39 import slip39
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anya_actors.adapters.sealing.shamir_shares import FileOrShares, ShareDirectory, split_passphrase
+from anya_actors.adapters.sealing.shamir_shares import split_passphrase
+from anya_actors.adapters.sealing.share_directory import FileOrShares, ShareDirectory
 from anya_actors.cli.faults import DataDirectoryError
 from anya_actors.cli.instance import write_private
 from anya_actors.cli.passphrase import write_shares

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from anya_actors.adapters.files.secret_file import SecretFileError
 from anya_actors.adapters.sealing.passphrase_file import PassphraseFile
-from anya_actors.adapters.sealing.shamir_shares import ShareDirectory
+from anya_actors.adapters.sealing.share_directory import ShareDirectory
 from anya_actors.cli.hsm import app
 from anya_actors.cli.passphrase import ensure_passphrase, prepare_passphrase
 from anya_actors.cli.remote import Remote
