@@ -96,6 +96,10 @@ class HsmSessionActor(Shell):
         await self.service.forget_key(key)
 
     @served
+    async def forget_keys(self) -> None:
+        await self.service.forget_keys()
+
+    @served
     async def end_session(self, reason: str) -> None:
         await self.service.end_session(reason)
 

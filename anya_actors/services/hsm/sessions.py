@@ -49,7 +49,9 @@ REFRESH_TIMEOUT_S: Final = 2.0
 class SessionDesk:
     """Every open session. What is idle or old is found over whenever anyone asks.
 
-    Idleness is measured by this process; after its restart every session counts as just used.
+    Idleness is measured by this process; after its restart every session counts as just used. A session
+    that got its keys from a predecessor is told to forget them when it is first heard of: one of them
+    may have been changed by a process that died before it could tell.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SessionDesk:
         self._boxes = boxes
         self._settings = settings
         self._used_s: dict[str, float] = {}
+        self._met: set[str] = set()  # sessions that hold nothing from before this process
         self._endings = endings
         self._starting = ProcessStarts(actors)
 
@@ -135,6 +138,8 @@ class SessionDesk:
             if session.recipient != recipient:
                 raise SessionClosedError(session_id, "its keys were released to another process")
             self._touch(session_id)
+            if not keys:
+                self._met.add(session_id)
             with pack_parcel(parcel) as packed:
                 return self._boxes.seal(packed, recipient)
         finally:
@@ -147,6 +152,9 @@ class SessionDesk:
         session = await self.usable(session_id)
         if not session.recipient:
             raise SessionClosedError(session_id, "its keys were never released")
+        if session_id not in self._met:
+            self._met.add(session_id)
+            await self._refresh(session)
         slots = {key: await self._keys.slot(key) for key in {each.key for each in records} if key}
         entries = [
             self._records.entry(
@@ -225,13 +233,16 @@ class SessionDesk:
         holding = [each for each in (await self._table()).sessions if key in each.keys and each.recipient]
         await asyncio.gather(*(self._refresh(session, key) for session in holding))
 
-    async def _refresh(self, session: Session, key: str) -> None:
+    async def _refresh(self, session: Session, key: str = "") -> None:
+        """Have a session fetch a key anew, or all that it holds; close it if it does not hear."""
+        forget = ("forget_key", key) if key else ("forget_keys",)
         try:
             if self._actors is None:
                 raise UnavailableError(session.actor, "this HSM calls no other actor")
-            await self._actors.call(session.actor, "forget_key", key, timeout_s=REFRESH_TIMEOUT_S)
+            await self._actors.call(session.actor, *forget, timeout_s=REFRESH_TIMEOUT_S)
         except AnyaError:
-            await self.close(session.session_id, f"key {key} was changed, and it did not hear")
+            changed = f"key {key} was changed" if key else "its keys may have changed"
+            await self.close(session.session_id, f"{changed}, and it did not hear")
 
     def _check_rate(self, slots: dict[str, KeySlot], records: tuple[OperationRecord, ...]) -> None:
         """Raise `KeyRateError` for a key that would act more often in this second than it may."""
@@ -333,6 +344,7 @@ class SessionDesk:
     def _forget(self, session_id: str) -> None:
         """The session is over: have its process ended, which no one else would before it idles."""
         self._used_s.pop(session_id, None)
+        self._met.discard(session_id)
         self._endings.schedule(f"hsm-session/{session_id}")
 
     def _touch(self, session_id: str) -> None:

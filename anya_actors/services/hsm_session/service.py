@@ -264,6 +264,11 @@ class HsmSessionService:
         self._keys.forget(key)
         self._allotments.forget(key)
 
+    async def forget_keys(self) -> None:
+        """For the HSM: it came to life again, and any key may have changed meanwhile; as `forget_key`."""
+        for key in {held.facts.name for held in self._keys.held}:
+            await self.forget_key(key)
+
     async def end_session(self, reason: str) -> None:
         """For the HSM: it is sealed; forget everything now."""
         self._end(reason)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from anya_actors.domain.hsm.errors import SessionClosedError
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import KeyView
 from anya_actors.domain.keys.operations import DecryptRequest, EncryptRequest
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import InvalidInputError, UnavailableError
 from anya_actors.services.hsm import HsmService
 from anya_actors.testing.clock import ManualClock
 from anya_actors.testing.local_hsm import LocalHsm
@@ -58,6 +61,49 @@ async def test_an_open_session_encrypts_by_the_new_version(bench: LocalHsm, hsm:
     decrypt = DecryptRequest("k", old.data, "aes256-gcm", version=1)
     (opened,) = await bench.actors.call(session.actor, "perform", (decrypt,))
     assert opened.data == b"text"
+
+
+async def test_a_session_uses_the_version_that_an_hsm_made_and_died_before_it_told(
+    bench: LocalHsm, hsm: HsmService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(hsm)
+    await make(hsm, "other", KeyPolicy())
+    session = await hsm.open_session("alice", ("k", "other"), message_id="open")
+    encrypt = (EncryptRequest("k", b"text", "aes256-gcm"),)
+    await bench.actors.call(session.actor, "perform", encrypt)
+
+    async def die(_: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(hsm._sealing.opened.desk, "refresh_key", die)
+    for _ in range(6):  # not idle
+        await pass_s(bench, 600)
+        (answer,) = await bench.actors.call(session.actor, "perform", encrypt)
+    assert (answer.version, await version(hsm)) == (1, 2)
+    bench.kill("hsm/main")
+    hsm = await bench.start()
+    versions = [(await bench.actors.call(session.actor, "perform", encrypt))[0].version for _ in range(3)]
+    assert versions == [1, 2, 2]  # what it did before it was heard of is as if done in the old life
+    told = [each for each in await hsm.audit(0, 1000) if each.operation == "release-keys"]
+    assert [each.key for each in told] == ["k,other", "k"]  # and once, and only what it uses
+
+
+async def test_a_session_that_cannot_be_told_after_a_restart_is_closed(bench: LocalHsm) -> None:
+    hsm = await bench.start()
+    await make(hsm)
+    session = await hsm.open_session("alice", ("k",), message_id="open")
+    encrypt = (EncryptRequest("k", b"text", "aes256-gcm"),)
+    await bench.actors.call(session.actor, "perform", encrypt)
+    bench.kill("hsm/main")
+    hsm = await bench.start()
+
+    async def deaf() -> None:
+        raise UnavailableError(session.actor, "it does not hear")
+
+    bench.actors._services[session.actor].forget_keys = deaf
+    with pytest.raises(SessionClosedError):
+        await bench.actors.call(session.actor, "perform", encrypt)
+    assert await hsm.sessions() == []
 
 
 async def test_what_fell_due_while_nobody_ran_rotates_once_at_the_start(bench: LocalHsm) -> None:
