@@ -8,6 +8,7 @@ commit that owes the operation's audit entry, before the answer leaves: no crash
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -100,6 +101,12 @@ def without(slot: KeySlot, operation: str) -> KeySlot:
     """The slot without the approvals that were for this change of it: they hold for one."""
     kept = tuple(each for each in slot.approvals if each.operation != operation)
     return slot if len(kept) == len(slot.approvals) else msgspec.structs.replace(slot, approvals=kept)
+
+
+def of_approvers_who_stay(slot: KeySlot, approvers: Collection[str]) -> tuple[Approval, ...]:
+    """The approvals of those who are approvers before and after: whoever comes back has to say it again."""
+    staying = set(approvers).intersection(slot.policy.approvers)
+    return tuple(each for each in slot.approvals if each.approver in staying)
 
 
 def approvals_in_force(slot: KeySlot, now_unix_ms: int) -> list[ApprovalView]:

@@ -11,6 +11,7 @@ from anya_actors.domain.hsm.approvals import (
     KeyApproved,
     approve,
     check_approved,
+    of_approvers_who_stay,
     spend,
     without,
 )
@@ -205,6 +206,7 @@ def _configure(slot: KeySlot, event: KeyConfigured) -> Step[KeySlot]:
         minimum_encryption_version=floor,
         policy=event.policy,
         versions=versions,
+        approvals=of_approvers_who_stay(slot, event.policy.approvers),
     )
     return _told(without(configured, "configure"), event.audit, "configured")
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
 import pytest
 
 from anya_actors.domain.hsm.approvals import MAX_OF_ONE
 from anya_actors.domain.hsm.audit import OperationRecord
 from anya_actors.domain.hsm.errors import ApprovalNeededError, UnknownKeyError
+from anya_actors.domain.hsm.key_life import KeyConfigured, step_life
+from anya_actors.domain.hsm.machine import key_of
 from anya_actors.domain.hsm.policy import KeyPolicy
+from anya_actors.domain.hsm.slots import KeySlot
 from anya_actors.domain.keys.operations import (
     AgreeRequest,
     Answer,
@@ -238,6 +242,32 @@ async def test_the_guard_itself_is_changed_with_approval_only(guarded: Guarded) 
     await guarded.make()
     with pytest.raises(ApprovalNeededError):
         await guarded.hsm.configure_key("k", "alice", 1, message_id="c")
+
+
+async def test_an_approver_who_was_removed_and_comes_back_has_to_say_it_again(guarded: Guarded) -> None:
+    await guarded.make(needed=1)
+    key = await guarded.hsm.key("k")
+    await guarded.approve("carol", uses=5)
+    await guarded.approve("dave", uses=5)
+    for number, approvers in enumerate((("dave", "erin"), ("carol", "dave", "erin"))):
+        await guarded.approve("erin", operation="configure")
+        policy = msgspec.structs.replace(key.policy, approvers=approvers)
+        await guarded.hsm.configure_key("k", "alice", 1, 0, policy, message_id=f"c{number}")
+        assert await guarded.left() == [("dave", False, 5)]
+
+
+async def test_an_approval_left_by_one_who_was_removed_before_that_ended_it_does_not_come_back(
+    guarded: Guarded,
+) -> None:
+    # As a store of before holds it: the approver is gone from the policy, and the word still there.
+    await guarded.make()
+    await guarded.approve("carol")
+    slot = await guarded.hsm._records.load(key_of("k"), KeySlot)
+    before = msgspec.structs.replace(slot, policy=msgspec.structs.replace(slot.policy, approvers=("dave",)))
+    event = KeyConfigured(1, 0, slot.policy, slot.versions, guarded.hsm._records.entry("c", owner="alice"))
+    after = step_life(before, event).state
+    assert after.policy.approvers == ("carol", "dave", "erin")
+    assert after.approvals == ()
 
 
 async def test_approvals_are_shown_to_the_owner_and_the_approvers(guarded: Guarded) -> None:
