@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +20,7 @@ from anya_actors.domain.hsm.errors import (
 )
 from anya_actors.domain.hsm.machine import SESSIONS, key_of
 from anya_actors.domain.hsm.parcel import KeyParcel, pack_parcel
+from anya_actors.domain.hsm.rates import LastSecond
 from anya_actors.domain.hsm.sessions import (
     MAX_KEYS,
     KeysReleased,
@@ -64,7 +64,7 @@ class SessionDesk:
         actors: Actors | None = None,
     ) -> None:
         self._actors = actors
-        self._rates: dict[str, deque[tuple[float, int]]] = {}
+        self._rates: dict[str, LastSecond] = {}
         self._records = records
         self._keys = keys
         self._boxes = boxes
@@ -251,12 +251,9 @@ class SessionDesk:
             slot = slots.get(record.key)
             limit = 0 if slot is None else slot.policy.rate_per_s
             if slot is not None and limit and record.outcome == OK:
-                made = self._rates.setdefault(record.key, deque())
-                while made and now_s - made[0][0] >= 1:
-                    made.popleft()
-                if sum(count for _, count in made) + record.count > limit:
+                rate = self._rates.setdefault(record.key, LastSecond())
+                if not rate.take(now_s, record.count, limit):
                     raise KeyRateError(record.key, limit)
-                made.append((now_s, record.count))
 
     def _observe(self, owner: str, records: tuple[OperationRecord, ...], seconds: float) -> None:
         """The operations of one call share its time evenly."""
