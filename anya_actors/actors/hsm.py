@@ -110,6 +110,10 @@ class HsmActor(Shell):
         )
 
     @served
+    async def import_version(self, name: str, owner: str, box: bytes, *, message_id: str) -> KeyView:
+        return await self.service.import_version(name, owner, box, message_id=message_id)
+
+    @served
     async def import_wrapped_version(
         self, name: str, owner: str, blob: bytes, form: str, digest: str = "sha256", *, message_id: str
     ) -> KeyView:

@@ -34,6 +34,11 @@ Policy = Annotated[
     ),
 ]
 Digest = Annotated[str, typer.Option("--digest", help="Of RSA-OAEP: sha1, sha256, sha384 or sha512.")]
+KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="It holds the key; - for stdin.")]
+Form = Annotated[str, typer.Option("--form", help="raw, pkcs8, seed, mnemonic or extended-private-key.")]
+AsHex = Annotated[bool, typer.Option("--hex", help="The file holds hex.")]
+Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", help="A mnemonic's own passphrase.")]
+Wrapped = Annotated[bool, typer.Option("--wrapped", help="The file holds a key wrapped to 'wrapping-key'.")]
 _LISTS: Final = ("paths", "guarded", "approvers")
 
 
@@ -71,6 +76,15 @@ def _facts(
     return facts if owner is None else facts | {"owner": owner}
 
 
+def _sealed(remote: Remote, form: str, data: bytes, passphrase_file: Path | None) -> dict[str, Any]:
+    """What is in a file, for the HSM's process alone to open."""
+    from anya_actors.cli.sealing import sealed_material
+
+    passphrase = bytes_in(passphrase_file).strip(b"\r\n") if passphrase_file else b""
+    transport_key = bytes.fromhex(remote.get(f"{BASE}/transport-key")["public_key_hex"])
+    return {"box_hex": sealed_material(form, data, passphrase, transport_key).hex()}
+
+
 @asking
 def list_keys(remote: Remote) -> None:
     """Every key, public parts only."""
@@ -103,18 +117,12 @@ def create(
 def import_key(
     remote: Remote,
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="It holds the key; - for stdin.")],
+    file: KeyFile,
     key_type: KeyType = "ed25519",
-    form: Annotated[
-        str, typer.Option("--form", help="raw, pkcs8, seed, mnemonic or extended-private-key.")
-    ] = "raw",
-    as_hex: Annotated[bool, typer.Option("--hex", help="The file holds hex.")] = False,
-    passphrase_file: Annotated[
-        Path | None, typer.Option("--passphrase-file", help="A mnemonic's own passphrase.")
-    ] = None,
-    wrapped: Annotated[
-        bool, typer.Option("--wrapped", help="The file holds a key wrapped to 'wrapping-key'.")
-    ] = False,
+    form: Form = "raw",
+    as_hex: AsHex = False,
+    passphrase_file: Passphrase = None,
+    wrapped: Wrapped = False,
     digest: Digest = "sha256",
     allow: Allowed = None,
     owner: Owner = None,
@@ -126,12 +134,29 @@ def import_key(
     if wrapped:
         content = {"wrapped_hex": data.hex(), "form": form, "digest": digest}
     else:
-        from anya_actors.cli.sealing import sealed_material
-
-        passphrase = bytes_in(passphrase_file).strip(b"\r\n") if passphrase_file else b""
-        transport_key = bytes.fromhex(remote.get(f"{BASE}/transport-key")["public_key_hex"])
-        content = {"box_hex": sealed_material(form, data, passphrase, transport_key).hex()}
+        content = _sealed(remote, form, data, passphrase_file)
     remote.post_and_show(f"{BASE}/keys/import", facts | content)
+
+
+@app.command("import-version")
+@asking
+def import_version(
+    remote: Remote,
+    name: Name,
+    file: KeyFile,
+    form: Form = "raw",
+    as_hex: AsHex = False,
+    passphrase_file: Passphrase = None,
+    wrapped: Wrapped = False,
+    digest: Digest = "sha256",
+) -> None:
+    """Take in a new version of a key, as 'import' does; it signs and encrypts from now on."""
+    data = bytes_of(None, file, as_hex=as_hex)
+    if wrapped:
+        content = {"wrapped_hex": data.hex(), "form": form, "digest": digest}
+    else:
+        content = _sealed(remote, form, data, passphrase_file)
+    remote.post_and_show(place_of(name, "versions", "import"), content)
 
 
 @app.command()

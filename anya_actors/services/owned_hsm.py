@@ -14,7 +14,7 @@ from anya_actors.domain.keys.algorithms import usual_operations
 from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.randomness import Randomness
 from anya_actors.ports.sealing import SealedBoxes
-from anya_actors.services.hsm.importing import import_key
+from anya_actors.services.hsm.importing import import_key, import_version
 from anya_actors.services.hsm_client import SessionClient
 from anya_actors.services.key_session import KeySession
 
@@ -126,6 +126,13 @@ class OwnedHsm:
     async def rotate_key(self, name: str, *, message_id: str | None = None) -> KeyView:
         """Draw a new version, which signs and encrypts from the next call on; the old ones still open."""
         return await self._change("rotate_key", name, self.owner, message_id=message_id)
+
+    async def import_version(
+        self, name: str, material: KeyMaterial, *, message_id: str | None = None
+    ) -> KeyView:
+        """A new version from outside, sealed as by `import_key`; it serves as one of `rotate_key` does."""
+        arguments = (self._actors, self._boxes, name, self.owner, material)
+        return await import_version(*arguments, message_id=message_id or self._fresh_id())
 
     async def configure_key(
         self,

@@ -28,6 +28,7 @@ from anya_actors.serve.schemas.security_keys import (
     Operation,
     Operations,
     RandomBytes,
+    VersionImport,
     policy_of,
 )
 from anya_actors.serve.shapes import shows, shows_page, shows_plain
@@ -98,13 +99,11 @@ async def import_key(caller: Writer, body: KeyImport) -> Response:
     """Take in a key from outside, sealed or wrapped, never in the clear."""
     owner = body.owner or caller.subject
     caller.check_owner(owner, "a key of that owner")
-    if (body.box_hex is None) == (body.wrapped_hex is None):
-        raise InvalidInputError("box_hex", "send either box_hex or wrapped_hex")
+    sealed, blob = _sealed_or_wrapped(body)
     facts, bounds = (body.name, body.key_type, owner), (tuple(body.operations), policy_of(body.policy))
-    if body.box_hex is not None:
-        key = await caller.write(HSM, "import_key", *facts, bytes.fromhex(body.box_hex), *bounds)
+    if sealed:
+        key = await caller.write(HSM, "import_key", *facts, blob, *bounds)
     else:
-        blob = bytes.fromhex(body.wrapped_hex or "")
         key = await caller.write(HSM, "import_wrapped_key", *facts, blob, body.form, *bounds, body.digest)
     return caller.answer(key, 201)
 
@@ -122,6 +121,16 @@ async def public_key(
 async def rotate(caller: Writer, name: KeyName) -> Response:
     """Draw a new version, which signs and encrypts from the next operation on."""
     return caller.answer(await caller.write(HSM, "rotate_key", name, await _own(caller, name)))
+
+
+@router.post("/keys/{name}/versions/import", responses=shows(KeyView, "The key."))
+async def import_version(caller: Writer, name: KeyName, body: VersionImport) -> Response:
+    """Take in a new version from outside; it signs and encrypts from the next operation on."""
+    owner, (sealed, blob) = await _own(caller, name), _sealed_or_wrapped(body)
+    if sealed:
+        return caller.answer(await caller.write(HSM, "import_version", name, owner, blob))
+    facts = (name, owner, blob, body.form, body.digest)
+    return caller.answer(await caller.write(HSM, "import_wrapped_version", *facts))
 
 
 @router.post("/keys/{name}/configure", responses=shows(KeyView, "The key."))
@@ -257,6 +266,13 @@ def request_of(body: Operation) -> asked.Request:
             return asked.StretchRequest(key, algorithm, body.length, salt, info, *cost, version)
         case "random":
             return asked.RandomRequest(body.length)
+
+
+def _sealed_or_wrapped(body: VersionImport) -> tuple[bool, bytes]:
+    """Whether what comes from outside is in a sealed box, and its bytes."""
+    if (body.box_hex is None) == (body.wrapped_hex is None):
+        raise InvalidInputError("box_hex", "send either box_hex or wrapped_hex")
+    return body.box_hex is not None, bytes.fromhex(body.box_hex or body.wrapped_hex or "")
 
 
 def _public_key(text: str) -> bytes:

@@ -82,13 +82,17 @@ class KeyFacts(Body):
     policy: Policy = Field(default_factory=lambda: Policy.model_validate({}))
 
 
-class KeyImport(KeyFacts):
-    """A key from outside: sealed to the transport key, or wrapped to the wrapping key."""
+class VersionImport(Body):
+    """A version of a key from outside: sealed to the transport key, or wrapped to the wrapping key."""
 
     box_hex: Hex | None = Field(None, description="Key material in a sealed box to the transport key")
     wrapped_hex: Hex | None = Field(None, description="RSA-OAEP of an AES-256 key, and AES-KWP of the key")
     form: MaterialForm = "raw"
     digest: Digest = "sha256"
+
+
+class KeyImport(VersionImport, KeyFacts):
+    """A key from outside: sealed to the transport key, or wrapped to the wrapping key."""
 
 
 class KeyConfiguration(Body):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from anya_actors.domain.hsm.approvals import APPROVAL_TTL_S
 from anya_actors.domain.hsm.errors import SelfTestError, UnknownKeyError
+from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import NO_POLICY, KeyPolicy
 from anya_actors.domain.hsm.slots import DEFAULT_OPERATIONS, KeyPlan
 from anya_actors.domain.hsm.views import ApprovalView, KeyView
+from anya_actors.domain.keys.secret import Secret
 from anya_actors.services.hsm.key_life import KeyLife
 from anya_actors.services.hsm.keys import KeyRing
 from anya_actors.services.hsm.rotations import Rotations
@@ -121,15 +123,29 @@ class KeyCalls:
         written = await self._life.open_wrapped(blob, digest)
         return self._rotations.note(await self._keys.take_in_wrapped(plan, written, form, message_id))
 
-    async def import_wrapped_version(
-        self, name: str, owner: str, blob: bytes, form: str, digest: str = "sha256", *, message_id: str
-    ) -> KeyView:
-        """Take in a new version of a key, wrapped as for `import_wrapped_key`; it acts as after `rotate_key`.
+    async def import_version(self, name: str, owner: str, box: bytes, *, message_id: str) -> KeyView:
+        """Take in a new version of a key, sealed as for `import_key`; it acts as after `rotate_key`.
 
         Guarded as rotation is. Raises `InvalidInputError` for one that is not of the key's type.
         """
-        written = await self._life.open_wrapped(blob, digest)
-        return await self._refreshed(await self._life.rotate_to(name, owner, written, form, message_id))
+
+        def read(key_type: str) -> Secret:
+            return self._keys.read_sealed(key_type, box)
+
+        return await self._refreshed(await self._life.rotate_to(name, owner, read, "sealed", message_id))
+
+    async def import_wrapped_version(
+        self, name: str, owner: str, blob: bytes, form: str, digest: str = "sha256", *, message_id: str
+    ) -> KeyView:
+        """As `import_version`, of what was wrapped as for `import_wrapped_key`."""
+        with await self._life.open_wrapped(blob, digest) as written:
+
+            def read(key_type: str) -> Secret:
+                with written.revealed() as revealed:
+                    return self._keys.read(key_type, KeyMaterial(form, revealed))
+
+            view = await self._life.rotate_to(name, owner, read, form, message_id)
+        return await self._refreshed(view)
 
     async def export_key(
         self,

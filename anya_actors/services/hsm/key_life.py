@@ -21,7 +21,6 @@ from anya_actors.domain.hsm.key_life import (
     VersionsTrimmed,
 )
 from anya_actors.domain.hsm.machine import Allotted, Reply, key_of
-from anya_actors.domain.hsm.material import KeyMaterial
 from anya_actors.domain.hsm.policy import KeyPolicy, check_policy
 from anya_actors.domain.hsm.slots import PLATFORM_OWNER, Approval, KeySlot, SlotPhase, check_use, find_version
 from anya_actors.domain.hsm.views import ApprovalView, KeyView
@@ -64,8 +63,10 @@ class KeyLife:
 
         return await self._changed("rotate", name, owner, (), message_id, event)
 
-    async def rotate_to(self, name: str, owner: str, written: Secret, form: str, message_id: str) -> KeyView:
-        """A new version that came from outside, in ``form`` of `KeyMaterial`; wipes ``written``.
+    async def rotate_to(
+        self, name: str, owner: str, read: Callable[[str], Secret], form: str, message_id: str
+    ) -> KeyView:
+        """A new version that came from outside: ``read`` gives it for a type of key, of the ``form`` named.
 
         Repeated with the same message id, it is the version that the first call brought.
         """
@@ -75,16 +76,12 @@ class KeyLife:
                 raise OperationRefusedError(name, "count the nonces of a version from outside")
             now = self._records.clock.now_unix_ms()
             number = slot.versions[-1].version + 1
-            with written.revealed() as revealed:
-                private_key = self._ring.read(slot.key_type, KeyMaterial(form, revealed))
-            with private_key:
+            with read(slot.key_type) as private_key:
                 version = self._vault.wrap(slot, number, private_key, now)
             audit = self._entry("rotate", slot, number, "from outside")
             return KeyRotated(version, audit, policy=slot.policy)
 
-        with written:
-            facts = ("imported", form)
-            return await self._changed("rotate", name, owner, facts, message_id, event)
+        return await self._changed("rotate", name, owner, ("imported", form), message_id, event)
 
     async def rotate_platform_key(self, name: str, revoke: bool, message_id: str) -> KeyView:
         """A new version of one of the HSM's own keys; ``revoke`` lets none of the old ones verify."""

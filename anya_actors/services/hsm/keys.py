@@ -67,7 +67,7 @@ class KeyRing:
             request = ("import", plan.key_type, plan.owner, plan.operations, plan.policy)
             view = await self._records.answered(key_of(plan.name), message_id, request)
             if view is None:
-                with self._opened(plan.key_type, box) as private_key:
+                with self.read_sealed(plan.key_type, box) as private_key:
                     view = await self._stored(plan, private_key, "import-key", message_id, request)
         return key_view_of(view)
 
@@ -95,6 +95,18 @@ class KeyRing:
             private_key.wipe()
             raise
         return private_key
+
+    def read_sealed(self, key_type: str, box: bytes) -> Secret:
+        """As `read`, of what was sealed to this process; raise `InvalidInputError` if it does not open."""
+        try:
+            with self._transport.open(box) as packed:
+                material = unpack_material(packed)
+        except UnopenableError:
+            raise InvalidInputError("box", "it does not open: seal it to the present transport key") from None
+        try:
+            return self.read(key_type, material)
+        finally:
+            material.wipe()
 
     async def drawn(self, key_type: str, owner: str) -> Secret:
         """A new private key that has done what it will be asked for; RSA's takes a while, in a thread."""
@@ -202,17 +214,6 @@ class KeyRing:
                         )
                     )
         return found
-
-    def _opened(self, key_type: str, box: bytes) -> Secret:
-        try:
-            with self._transport.open(box) as packed:
-                material = unpack_material(packed)
-        except UnopenableError:
-            raise InvalidInputError("box", "it does not open: seal it to the present transport key") from None
-        try:
-            return self.read(key_type, material)
-        finally:
-            material.wipe()
 
     async def _stored(
         self, plan: KeyPlan, private_key: Secret, operation: str, message_id: str, request: object

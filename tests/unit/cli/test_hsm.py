@@ -195,6 +195,8 @@ def test_an_exportable_key_leaves_wrapped_and_comes_back(invoke: Invoke, tmp_pat
     pem.write_text(invoke("wrapping-key").stdout)
     blob.write_text(record(invoke("key", "export", "k", str(pem)))["wrapped_hex"])
     record(invoke("key", "import", "twin", str(blob), "--hex", "--wrapped", "--type", "hmac-sha256"))
+    view = record(invoke("key", "import-version", "twin", str(blob), "--hex", "--wrapped"))
+    assert view["version"] == 2
     codes = [record(invoke("mac", name, "message"))["mac_hex"] for name in ("k", "twin")]
     assert codes[0] == codes[1]
 

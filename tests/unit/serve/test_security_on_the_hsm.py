@@ -215,6 +215,25 @@ async def test_keys_travel_wrapped_and_sealed_over_http(door: Door) -> None:
         assert (await client.post(f"{KEYS}/import", json={**body, "wrapped_hex": ""})).status_code == 422
 
 
+async def test_a_version_of_a_key_travels_wrapped_and_sealed_over_http(door: Door) -> None:
+    async with await door.client("security") as client, await door.client("security", subject="bob") as bob:
+        await opened(client, "ed25519", "sign", "verify", exportable=True)
+        pem = (await client.get("/api/v1/security/wrapping-key")).json()["public_key_pem"]
+        left = await client.post(f"{KEYS}/k/export/wrapped", json={"recipient_pem": pem})
+        body = {"form": "pkcs8", "wrapped_hex": left.json()["wrapped_hex"]}
+        place = f"{KEYS}/k/versions/import"
+        view = (await client.post(place, json=body)).json()
+        assert [each["version"] for each in view["versions"]] == [1, 2]
+        assert len({each["public_key"] for each in view["versions"]}) == 1
+        transport = (await client.get("/api/v1/security/transport-key")).json()["public_key_hex"]
+        with pack_material(KeyMaterial("raw", b"\x07" * 32)) as packed:
+            box = {"box_hex": NaclSealedBoxes().seal(packed, bytes.fromhex(transport)).hex()}
+        assert (await client.post(place, json=box)).json()["version"] == 3
+        assert (await client.post(place, json={**body, **box})).status_code == 422
+        assert (await client.post(place, json={})).status_code == 422
+        assert (await bob.post(place, json=box)).status_code == 404
+
+
 async def test_approvers_approve_over_http(door: Door) -> None:
     async with await door.client("security") as client, await door.client("security", subject="bob") as bob:
         guard = {"guarded": ["rotate"], "approvers": ["bob"], "approvals_needed": 1}

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from anya_actors.adapters.keys.wrapping import unwrap_with, wrap_to
+from anya_actors.adapters.sealing.sealed_box import NaclSealedBoxes
 from anya_actors.adapters.system.randomness import SystemRandomness
 from anya_actors.domain.hsm.errors import (
     ApprovalNeededError,
@@ -25,6 +26,7 @@ from anya_actors.domain.hsm.errors import (
     UnknownKeyError,
     WaitingPeriodError,
 )
+from anya_actors.domain.hsm.material import KeyMaterial, pack_material
 from anya_actors.domain.hsm.policy import KeyPolicy
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.algorithms import InvalidCiphertextError
@@ -228,6 +230,27 @@ async def test_a_version_from_outside_takes_the_place_of_the_newest(bench: Local
     with pytest.raises(UnknownKeyError):
         await hsm.import_wrapped_version("k", "bob", blob, "raw", message_id="bob")
     assert (await hsm.key("k")).version == 2
+
+
+async def test_a_version_from_outside_comes_sealed_once_and_to_its_owner(hsm: HsmService) -> None:
+    await made(hsm)
+
+    async def boxed(key: bytes) -> bytes:
+        with pack_material(KeyMaterial("raw", key)) as packed:
+            return NaclSealedBoxes().seal(packed, await hsm.transport_key())
+
+    for _ in range(2):  # sealed again, the same key has another box
+        view = await hsm.import_version("k", "alice", await boxed(b"\x07" * 32), message_id="v2")
+        assert view.version == 2
+    for owner, box, error in (
+        ("alice", await boxed(b"\x07" * 16), InvalidInputError),
+        ("alice", b"no box", InvalidInputError),
+        ("bob", await boxed(b"\x07" * 32), UnknownKeyError),
+    ):
+        with pytest.raises(error):
+            await hsm.import_version("k", owner, box, message_id=f"{owner}{len(box)}")
+    told = [each.outcome for each in await hsm.audit(0, 1000) if each.operation == "rotate-key"]
+    assert told == ["ok", *["refused: invalid-input"] * 2, "refused: unknown-key"]
 
 
 async def test_a_version_from_outside_is_guarded_as_a_rotation_is(hsm: HsmService) -> None:

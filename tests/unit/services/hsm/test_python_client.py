@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from typing import Any
 
@@ -287,6 +288,16 @@ async def test_a_key_of_ours_travels_wrapped_from_one_name_to_another(alice: Own
     await alice.import_wrapped_key("twin", "hmac-sha256", blob, "raw")
     async with alice.session("k", "twin") as s:
         assert await s.mac("k", b"m", "hmac-sha256") == await s.mac("twin", b"m", "hmac-sha256")
+
+
+async def test_a_version_of_a_key_comes_sealed(alice: OwnedHsm) -> None:
+    await alice.create_key("k", "hmac-sha256")
+    view = await alice.import_version("k", KeyMaterial("raw", b"\x07" * 32))
+    assert [each.version for each in view.versions] == [1, 2]
+    async with alice.session("k") as s:
+        assert await s.mac("k", b"m", "hmac-sha256") == hmac.digest(b"\x07" * 32, b"m", "sha256")
+    with pytest.raises(InvalidInputError):
+        await alice.import_version("k", KeyMaterial("raw", b"\x07" * 3))
 
 
 async def test_a_version_of_a_key_comes_wrapped(alice: OwnedHsm) -> None:
