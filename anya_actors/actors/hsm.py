@@ -244,6 +244,10 @@ class HsmActor(Shell):
         return await self.service.extend_session(session_id, keys, message_id=message_id)
 
     @served
+    async def note_hardening(self, session_id: str, refused: tuple[str, ...]) -> None:
+        await self.service.note_hardening(session_id, refused)
+
+    @served
     async def release_keys(
         self, session_id: str, recipient_public_key: bytes, keys: tuple[str, ...] = ()
     ) -> bytes:

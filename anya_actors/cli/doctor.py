@@ -69,6 +69,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     record = read_record(settings.data_dir)
     if record is not None and record.launcher() is not None:
         yield Finding("platform", True, f"runs, process id {record.pid}")
+        yield _hardening(settings)
     else:
         api = settings.api
         yield _attempt("port", f"{api.host}:{api.port} is free", lambda: _try_port(api.host, api.port))
@@ -87,6 +88,25 @@ def _locked_memory(guard: ProcessGuard) -> Finding:
         return Finding("locked memory", True, f"{limit}; keys stay out of swap")
     found = f"{limit}; a platform runs, but its keys may be swapped to disk: raise ulimit -l"
     return Finding("locked memory", False, found)
+
+
+def _hardening(settings: Settings) -> Finding:
+    """What the system refuses the processes with keys of the platform that runs."""
+    from anya_actors.cli import api_client
+    from anya_actors.cli.show import every_item
+
+    refused: list[str] = []
+    try:
+        with api_client.admin_client(settings) as client:
+            seal = client.get("/api/v1/security/seal-status")
+            refused += [f"hsm/main: {each}" for each in seal["hardening_refused"]]
+            for session in [] if seal["sealed"] else every_item(client, "/api/v1/security/sessions"):
+                refused += [f"{session['actor']}: {each}" for each in session["hardening_refused"]]
+    except AnyaError as error:
+        return Finding("hardening", False, str(error))
+    return Finding(
+        "hardening", not refused, "; ".join(refused) or "nothing is refused to the HSM and sessions"
+    )
 
 
 def _disk(check: str, path: Path) -> Finding:

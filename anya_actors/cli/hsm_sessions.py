@@ -20,7 +20,8 @@ Keys = Annotated[list[str], typer.Argument(metavar="KEY...")]
 @asking
 def list_sessions(remote: Remote) -> None:
     """Every open session, and the keys that its process may hold."""
-    columns = ("session_id", "owner", "keys", "opened_unix_ms", "idle_timeout_s", "absolute_timeout_s")
+    times = ("opened_unix_ms", "idle_timeout_s", "absolute_timeout_s")
+    columns = ("session_id", "owner", "keys", *times, "hardening_refused")
     remote.show_items(f"{BASE}/sessions", columns)
 
 

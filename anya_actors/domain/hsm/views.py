@@ -39,7 +39,11 @@ class KeyView(msgspec.Struct, frozen=True, tag=True):
 
 
 class SessionView(msgspec.Struct, frozen=True, tag=True):
-    """An open session and the actor that serves it."""
+    """An open session and the actor that serves it.
+
+    ``hardening_refused``: what the system refuses its process, as that its memory is locked, as far as the
+    process has told.
+    """
 
     session_id: str
     actor: str
@@ -48,6 +52,7 @@ class SessionView(msgspec.Struct, frozen=True, tag=True):
     opened_unix_ms: int
     idle_timeout_s: int
     absolute_timeout_s: int
+    hardening_refused: tuple[str, ...] = ()
 
 
 class ApprovalView(msgspec.Struct, frozen=True):

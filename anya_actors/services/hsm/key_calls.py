@@ -234,6 +234,10 @@ class KeyCalls:
             raise UnknownKeyError(key)
         return await self._life.allot(key, session.owner, version, count)
 
+    async def note_hardening(self, session_id: str, refused: tuple[str, ...]) -> None:
+        """For sessions: what the system refuses their process, for `sessions` to show."""
+        await self._desk.note_hardening(session_id, tuple(refused))
+
     async def _refreshed(self, view: KeyView) -> KeyView:
         await self._desk.refresh_key(view.name)
         return self._rotations.note(view)

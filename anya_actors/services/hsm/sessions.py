@@ -44,6 +44,7 @@ from anya_actors.services.hsm.settings import HsmSettings
 from anya_actors.services.hsm.starts import ProcessStarts
 
 REFRESH_TIMEOUT_S: Final = 2.0
+MAX_REFUSED: Final = 8
 
 
 class SessionDesk:
@@ -70,6 +71,7 @@ class SessionDesk:
         self._boxes = boxes
         self._settings = settings
         self._used_s: dict[str, float] = {}
+        self._refused: dict[str, tuple[str, ...]] = {}  # what the system refuses their processes
         self._met: set[str] = set()  # sessions that hold nothing from before this process
         self._endings = endings
         self._starting = ProcessStarts(actors)
@@ -95,7 +97,17 @@ class SessionDesk:
     async def views(self) -> list[SessionView]:
         """Every open session, oldest first."""
         await self.close_expired()
-        return [session_view(session) for session in (await self._table()).sessions]
+        return [
+            msgspec.structs.replace(
+                session_view(session), hardening_refused=self._refused.get(session.session_id, ())
+            )
+            for session in (await self._table()).sessions
+        ]
+
+    async def note_hardening(self, session_id: str, refused: tuple[str, ...]) -> None:
+        """What the system refuses a session's process; raise `SessionClosedError` if it is over."""
+        await self.usable(session_id)
+        self._refused[session_id] = tuple(each[:SHOWN_CHARACTERS] for each in refused[:MAX_REFUSED])
 
     async def extend(self, session_id: str, keys: tuple[str, ...], message_id: str) -> SessionView:
         """Open a session for more keys of its owner, once per message id."""
@@ -342,6 +354,7 @@ class SessionDesk:
         """The session is over: have its process ended, which no one else would before it idles."""
         self._used_s.pop(session_id, None)
         self._met.discard(session_id)
+        self._refused.pop(session_id, None)
         self._endings.schedule(f"hsm-session/{session_id}")
 
     def _touch(self, session_id: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
+from typing import Final
 
 from anya_actors.domain.hsm.errors import OperationRefusedError, SessionClosedError
 from anya_actors.domain.hsm.parcel import KeyParcel, ParcelKey, unpack_parcel
@@ -11,12 +13,14 @@ from anya_actors.domain.hsm.policy import check_not_expired, check_path_allowed
 from anya_actors.domain.hsm.views import SessionView
 from anya_actors.domain.keys.operations import KeyPath, check_path
 from anya_actors.domain.keys.secret import Secret
-from anya_actors.domain.machine import InvalidInputError
+from anya_actors.domain.machine import AnyaError, InvalidInputError
 from anya_actors.ports.actors import HSM, Actors
 from anya_actors.ports.clock import Clock
 from anya_actors.ports.key_algorithms import KeyAlgorithms, PrivateKey
 from anya_actors.ports.sealing import Recipient, SealedBoxes
 from anya_actors.services.hardening import Hardening
+
+TELLING_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class SessionKeys:
         self._recipient: Recipient | None = boxes.recipient()
         self._held: dict[str, dict[int, HeldKey]] = {}  # each one's versions, oldest first
         self._fetching = asyncio.Lock()
+        self._told: tuple[str, ...] = ()  # what the HSM knows that the system refuses
         self._forgotten = 0  # how often a key had changed
         self._over: str | None = "its keys are not there yet"
         self._ends_s = 0.0
@@ -81,7 +86,7 @@ class SessionKeys:
         Raises `SessionClosedError`, `UnknownKeyError` and `InvalidInputError`.
         """
         self.check_open()
-        if name not in self._held:
+        while name not in self._held:  # it may have changed again before we got to use it
             async with self._fetching:
                 if name not in self._held:
                     await self._fetch((name,))
@@ -117,6 +122,7 @@ class SessionKeys:
     def forget(self, name: str) -> None:
         """Wipe a key that has changed; the next use fetches it as it is then."""
         self._forgotten += 1
+        self._told = ()
         for held in self._held.pop(name, {}).values():
             held.private.wipe()
 
@@ -170,7 +176,18 @@ class SessionKeys:
             self._load(parcel)
         finally:
             parcel.wipe()
+        await self._tell_refused()
         return parcel.session
+
+    async def _tell_refused(self) -> None:
+        """Have the HSM show what the system refuses this process; it forgets that when it is restarted."""
+        refused = self._hardening.refused
+        if refused != self._told:
+            with contextlib.suppress(AnyaError):  # nothing depends on it, and this process's log says it
+                await self._actors.call(
+                    HSM, "note_hardening", self._session_id, refused, timeout_s=TELLING_TIMEOUT_S
+                )
+                self._told = refused
 
     def _load(self, parcel: KeyParcel) -> None:
         for facts in parcel.keys:

@@ -14,7 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import Result
 
 from anya_actors.adapters.memory.process_guard import RecordingGuard
+from anya_actors.cli import api_client
+from anya_actors.cli.doctor import _hardening
 from anya_actors.cli.faults import RefusedError
+from anya_actors.config import load_settings
 from anya_actors.domain.keys.algorithms import MAC_ALGORITHMS
 from anya_actors.domain.machine import InvalidInputError
 from anya_actors.services.hardening import NOT_LOCKED
@@ -51,6 +54,37 @@ def unlockable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_status_tells_that_memory_could_not_be_locked(invoke: Invoke) -> None:
     found = record(invoke("status"))
     assert (found["sealed"], found["hardening_refused"]) == (False, [NOT_LOCKED])
+
+
+@pytest.mark.usefixtures("unlockable", "invoke")  # in this order
+def test_the_list_of_sessions_and_the_doctor_tell_that_memory_could_not_be_locked(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(invoke("key", "create", "k"))
+    session = record(invoke("session", "open", "k"))
+    actor = session["actor"]
+    sign = {"key": "k", "operation": "sign", "algorithm": "ed25519", "data_hex": "00"}
+    with api_client.admin_client(load_settings(environ={})) as client:
+        place = f"/api/v1/security/sessions/{session['session_id']}/operations"
+        client.post(place, {"operations": [sign]})
+    (shown,) = records(invoke("session", "list"))
+    assert shown["hardening_refused"] == [NOT_LOCKED]
+    finding = _hardening(load_settings(environ={}))
+    assert finding == ("hardening", False, f"hsm/main: {NOT_LOCKED}; {actor}: {NOT_LOCKED}")
+
+
+def test_the_doctor_is_content_with_a_hardened_platform_and_a_sealed_one(invoke: Invoke) -> None:
+    record(invoke("key", "create", "k"))
+    record(invoke("session", "open", "k"))
+    assert _hardening(load_settings(environ={})).well
+    assert invoke("seal").exit_code == 0
+    assert _hardening(load_settings(environ={})).well
+
+
+def test_the_doctor_tells_of_a_platform_that_does_not_answer(tmp_path: Path) -> None:
+    finding = _hardening(load_settings(flags={"data_dir": str(tmp_path)}, environ={}))
+    assert (finding.check, finding.well) == ("hardening", False)
+    assert str(tmp_path) in finding.found
 
 
 def test_a_key_is_made_for_what_its_type_is_for(invoke: Invoke) -> None:

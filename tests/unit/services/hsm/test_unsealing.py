@@ -9,9 +9,15 @@ import structlog
 from anya_actors.adapters.keys.library import LibraryKeyAlgorithms
 from anya_actors.adapters.memory.state_store import MemoryStateStores
 from anya_actors.domain.hsm import machine
-from anya_actors.domain.hsm.errors import AlteredKeyError, SelfTestError, WrongPassphraseError
+from anya_actors.domain.hsm.errors import (
+    AlteredKeyError,
+    SelfTestError,
+    SessionClosedError,
+    WrongPassphraseError,
+)
 from anya_actors.domain.hsm.root import KdfParameters, Root
 from anya_actors.domain.hsm.slots import KeySlot
+from anya_actors.domain.keys.operations import SignRequest
 from anya_actors.domain.keys.secret import Secret
 from anya_actors.domain.machine import UnavailableError
 from anya_actors.ports.key_algorithms import SigningKey
@@ -207,6 +213,80 @@ async def test_memory_that_cannot_be_locked_is_told_of_once_and_stops_nothing(be
     refusals = [line for line in told if line["event"] == "hardening was refused"]
     assert [line["what"] for line in refusals] == [NOT_LOCKED] * 2  # of the HSM, and of the session
     assert {*refusals[0]} == {"event", "log_level", "what"}
+
+
+async def test_a_session_shows_what_the_system_refuses_its_process(bench: LocalHsm) -> None:
+    hsm = await bench.start()
+    for name in ("k", "l"):
+        await hsm.create_key(name, "ed25519", "alice", message_id=name)
+    well = await hsm.open_session("alice", ("k",), message_id="well")
+    await bench.actors.call(well.actor, "sign", "k", b"x", "ed25519")
+    bench.guard.refuses = True
+    ill = await hsm.open_session("alice", ("k",), message_id="ill")
+    await bench.actors.call(ill.actor, "sign", "k", b"x", "ed25519")
+
+    async def shown(hsm: HsmService) -> list[tuple[str, tuple[str, ...]]]:
+        return [(each.session_id, each.hardening_refused) for each in await hsm.sessions()]
+
+    assert await shown(hsm) == [(well.session_id, ()), (ill.session_id, (NOT_LOCKED,))]
+    await hsm.extend_session(well.session_id, ("l",), message_id="extend")
+    await bench.actors.call(well.actor, "sign", "l", b"x", "ed25519")
+    assert await shown(hsm) == [(well.session_id, (NOT_LOCKED,)), (ill.session_id, (NOT_LOCKED,))]
+    await hsm.close_session(well.session_id, message_id="close")
+    bench.kill("hsm/main")
+    hsm = await bench.start()
+    for _ in range(2):  # it is heard of, and fetches its keys anew
+        await bench.actors.call(ill.actor, "sign", "k", b"x", "ed25519")
+    assert await shown(hsm) == [(ill.session_id, (NOT_LOCKED,))]
+
+
+async def test_a_session_works_though_the_hsm_does_not_hear_what_is_refused(
+    bench: LocalHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.guard.refuses = True
+    hsm = await bench.start()
+    await hsm.create_key("k", "ed25519", "alice", message_id="k")
+
+    async def deaf(*_: object) -> None:
+        raise UnavailableError("hsm/main", "it does not hear")
+
+    monkeypatch.setattr(hsm, "note_hardening", deaf)
+    session = await hsm.open_session("alice", ("k",), message_id="open")
+    await bench.actors.call(session.actor, "sign", "k", b"x", "ed25519")
+
+
+async def test_a_key_that_changes_while_the_hsm_is_told_what_is_refused_is_fetched_again(
+    bench: LocalHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsm = await bench.start()
+    for name in ("k", "l"):
+        await hsm.create_key(name, "ed25519", "alice", message_id=name)
+    session = await hsm.open_session("alice", ("k",), message_id="open")
+    await bench.actors.call(session.actor, "sign", "k", b"x", "ed25519")
+    await hsm.extend_session(session.session_id, ("l",), message_id="extend")
+    bench.guard.refuses = True
+    note = hsm.note_hardening
+
+    async def noted_while_it_rotates(session_id: str, refused: tuple[str, ...]) -> None:
+        monkeypatch.setattr(hsm, "note_hardening", note)
+        await hsm.rotate_key("l", "alice", message_id="rotate")
+        await note(session_id, refused)
+
+    monkeypatch.setattr(hsm, "note_hardening", noted_while_it_rotates)
+    (signed,) = await bench.actors.call(session.actor, "perform", (SignRequest("l", b"x", "ed25519"),))
+    assert signed.version == 2
+
+
+async def test_what_is_refused_is_noted_of_open_sessions_alone_and_within_bounds(
+    bench: LocalHsm, hsm: HsmService
+) -> None:
+    with pytest.raises(SessionClosedError):
+        await hsm.note_hardening("none", ("x",))
+    await hsm.create_key("k", "ed25519", "alice", message_id="k")
+    session = await hsm.open_session("alice", ("k",), message_id="open")
+    await hsm.note_hardening(session.session_id, ("x" * 1000,) * 100)
+    (shown,) = await hsm.sessions()
+    assert (len(shown.hardening_refused), len(shown.hardening_refused[0])) == (8, 128)
 
 
 async def test_nothing_is_told_where_nothing_was_refused(hsm: HsmService) -> None:
