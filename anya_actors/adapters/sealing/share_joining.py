@@ -55,8 +55,10 @@ def _read_answer(child: subprocess.Popen[bytes], page: Secret, deadline_s: float
     """How many bytes the child answered with before it closed its end; 0 if it did not in time."""
     assert child.stdout is not None  # noqa: S101 - it was asked for
     descriptor, size = child.stdout.fileno(), 0
+    answer = select.poll()  # `select` takes no descriptor above 1023
+    answer.register(descriptor, select.POLLIN)
     with memoryview(page.buffer) as place:
-        while select.select([descriptor], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
+        while answer.poll(1000 * max(0.0, deadline_s - time.monotonic())):
             if size == len(place):
                 return 0
             with place[size:] as rest:
