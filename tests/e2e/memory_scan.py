@@ -1,7 +1,7 @@
 """Reads the memory of other processes, as root may, and finds known secrets in it.
 
 Keys that begin with one mark of nine bytes are all found by one search. Besides as it is, a secret is
-looked for turned round (OpenSSL keeps great numbers so), in hex and in base64.
+looked for turned round (OpenSSL keeps great numbers so), in hex and in base64; text only as it is.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ def writings(secret: bytes) -> set[bytes]:
 class Needles:
     """Secrets by their names, found by their first 15 bytes."""
 
-    def __init__(self, mark: bytes, secrets: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, mark: bytes, secrets: Mapping[str, bytes], texts: Mapping[str, bytes] | None = None
+    ) -> None:
+        as_is = {text[:HEAD]: name for name, text in (texts or {}).items()}
         self._names = {form: name for name, secret in secrets.items() for form in writings(secret[:HEAD])}
+        self._names |= as_is
         unmarked = [secret[:HEAD] for secret in secrets.values() if not secret.startswith(mark)]
-        self._searched = {form for one in (mark, *unmarked) for form in writings(one)}
+        self._searched = {form for one in (mark, *unmarked) for form in writings(one)} | as_is.keys()
 
     def found_in(self, chunk: bytes) -> Iterator[str]:
         """The name of each secret that is in it, as often as it is."""
@@ -40,6 +44,11 @@ class Needles:
                 around = chunk[max(0, at - HEAD) : at + 2 * HEAD]
                 yield from (name for form, name in self._names.items() if form in around)
                 at = chunk.find(needle, at + 1)
+
+
+def found_in_process(pid: int, needles: Needles) -> set[str]:
+    """The names of the secrets that a process holds."""
+    return {secret for chunk in chunks_of(pid) for secret in needles.found_in(chunk)}
 
 
 def chunks_of(pid: int) -> Iterator[bytes]:

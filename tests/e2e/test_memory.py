@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from anya_actors.domain.hsm.material import KeyMaterial, pack_material
 from anya_actors.domain.hsm.root import Root, kek_context, seal_context
 from anya_actors.domain.keys.secret import Secret
 from tests.e2e.conftest import Launched, anya, living
-from tests.e2e.memory_scan import HEAD, Needles, chunks_of
+from tests.e2e.memory_scan import HEAD, Needles, found_in_process
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -53,7 +55,7 @@ SIGNED = {
     "bip32": "schnorr-bip340",
     "rsa-2048": "rsa-pss-sha256",
 }
-SEED = bytes((at * 37 + 200) % 256 for at in range(64))
+SEED = MARK + bytes((at * 37 + 200) % 256 for at in range(55))
 OTHERS = ("ed25519", "aes256-gcm")
 """Key types of which a second session holds a key of its own."""
 
@@ -186,18 +188,19 @@ def passphrase(launched: Launched) -> bytes:
     return (launched.data_dir / "hsm" / "passphrase").read_bytes().strip()
 
 
-def found_by_process(launched: Launched, owner: Owner, secrets: Mapping[str, bytes]) -> dict[str, set[str]]:
+def found_by_process(
+    launched: Launched, owner: Owner, secrets: Mapping[str, bytes], texts: Mapping[str, bytes] | None = None
+) -> dict[str, set[str]]:
     """Which secrets each process holds, by its actor's name or its command line."""
-    needles = Needles(MARK, secrets)
+    needles = Needles(MARK, secrets, texts)
     names = {pid: name for name, pid in owner.pids().items()}
     found: dict[str, set[str]] = {}
-    for process in processes(launched):
-        with contextlib.suppress(
-            psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError
-        ):  # ended just now
-            name = names.get(process.pid, " ".join(process.cmdline()))
-            held = {secret for chunk in chunks_of(process.pid) for secret in needles.found_in(chunk)}
-            found[name] = found.get(name, set()) | held
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:  # searching keeps a core busy
+        held = {each: pool.submit(found_in_process, each.pid, needles) for each in processes(launched)}
+        for process, secrets_held in held.items():
+            with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # ended
+                name = names.get(process.pid, " ".join(process.cmdline()))
+                found[name] = found.get(name, set()) | secrets_held.result()
     assert len(found) > 10
     return found
 
@@ -288,15 +291,16 @@ async def test_after_sealing_no_process_holds_a_key_or_what_opens_keys(
     assert holders(found_by_process(launched, owner, secrets)) == {}
 
 
-def of_shares(folder: Path, text: bytes) -> dict[str, bytes]:
-    """What is not to be found once the shares of a folder were joined to ``text``."""
+def of_shares(folder: Path, text: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """What is not to be found once the shares of a folder were joined to ``text``: secrets, and texts."""
     secrets = {"passphrase": text, "passphrase's bytes": base64.urlsafe_b64decode(text + b"=")}
+    texts: dict[str, bytes] = {}
     for path in folder.glob("*.share"):
         share = path.read_text().strip()
         secrets[f"{path.name} as a number"] = slip39.share_from_mnemonic(share).value
         # The first words name the splitting; of the others every stretch must be gone.
-        secrets |= {f"{path.name} at {at}": share[at:].encode() for at in range(40, len(share) - HEAD, HEAD)}
-    return secrets
+        texts |= {f"{path.name} at {at}": share[at:].encode() for at in range(40, len(share) - HEAD, HEAD)}
+    return secrets, texts
 
 
 def test_shares_that_unsealed_are_in_no_process(launched: Launched, owner: Owner, used: Used) -> None:
@@ -309,7 +313,7 @@ def test_shares_that_unsealed_are_in_no_process(launched: Launched, owner: Owner
     owner.post("seal", {})
     owner.post("unseal", {})
     assert not owner.get("security/seal-status")["sealed"]
-    assert holders(found_by_process(launched, owner, of_shares(folder, text))) == {}
+    assert holders(found_by_process(launched, owner, *of_shares(folder, text))) == {}
 
 
 JOIN = """
@@ -338,7 +342,7 @@ def test_a_process_that_has_shares_joined_apart_holds_none(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"joined\n"
-        needles = Needles(MARK, of_shares(tmp_path, text))
-        found = {secret for chunk in chunks_of(process.pid) for secret in needles.found_in(chunk)}
+        needles = Needles(MARK, *of_shares(tmp_path, text))
+        found = found_in_process(process.pid, needles)
         process.communicate()
     assert bool(found) == is_found, found

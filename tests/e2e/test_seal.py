@@ -18,7 +18,7 @@ from tests.e2e.conftest import ANYA, Launch, Launched, anya
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(600)]
 
-IDLE_S = 60
+IDLE_S = 20
 PATIENCE_S = 240.0
 UP = (*ANYA, "up", "--json", "--config")
 
@@ -35,7 +35,7 @@ class Places(NamedTuple):
 def places(tmp_path: Path) -> Places:
     """Settings of a platform whose passphrase is in three shares, of which two are needed."""
     places = Places(str(tmp_path / "anya.toml"), tmp_path / "shares", tmp_path / "home")
-    hsm = f'share_directory = "{places.shares}"\nauto_seal_after_s = {IDLE_S}\nargon2_memory_kib = 19456\n'
+    hsm = f'share_directory = "{places.shares}"\nargon2_memory_kib = 19456\n'
     Path(places.config).write_text(f'data_dir = "{tmp_path}/data"\n[api]\nport = 0\n[hsm]\n{hsm}')
     passphrase = tmp_path / "data" / "hsm" / "passphrase"
     passphrase.parent.mkdir(parents=True, mode=0o700)
@@ -126,6 +126,8 @@ def test_shares_unseal_what_was_sealed_by_hand_and_for_want_of_use(
 
     for number in (1, 3):
         (places.shares / f"{number}.share").rename(places.home / f"{number}.share")
+    with Path(places.config).open("a") as settings:
+        settings.write(f"auto_seal_after_s = {IDLE_S}\n")
     second = launch(*UP, places.config)
     assert "sealed" in [line.get("stage") for line in [second.wait_for("ready"), *second.lines]]
     alice.goes_to(second)
