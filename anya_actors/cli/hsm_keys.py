@@ -76,8 +76,12 @@ def _facts(
     return facts if owner is None else facts | {"owner": owner}
 
 
-def _sealed(remote: Remote, form: str, data: bytes, passphrase_file: Path | None) -> dict[str, Any]:
-    """What is in a file, for the HSM's process alone to open."""
+def _content(
+    remote: Remote, data: bytes, form: str, digest: str, passphrase_file: Path | None, *, wrapped: bool
+) -> dict[str, Any]:
+    """What is in a file, as it is if wrapped, else sealed for the HSM's process alone to open."""
+    if wrapped:
+        return {"wrapped_hex": data.hex(), "form": form, "digest": digest}
     from anya_actors.cli.sealing import sealed_material
 
     passphrase = bytes_in(passphrase_file).strip(b"\r\n") if passphrase_file else b""
@@ -131,10 +135,7 @@ def import_key(
     """Take in a key from a file or standard input; it is sealed here and opened in the HSM's process."""
     facts = _facts(name, key_type, allow, owner, policy)
     data = bytes_of(None, file, as_hex=as_hex)
-    if wrapped:
-        content = {"wrapped_hex": data.hex(), "form": form, "digest": digest}
-    else:
-        content = _sealed(remote, form, data, passphrase_file)
+    content = _content(remote, data, form, digest, passphrase_file, wrapped=wrapped)
     remote.post_and_show(f"{BASE}/keys/import", facts | content)
 
 
@@ -152,10 +153,7 @@ def import_version(
 ) -> None:
     """Take in a new version of a key, as 'import' does; it signs and encrypts from now on."""
     data = bytes_of(None, file, as_hex=as_hex)
-    if wrapped:
-        content = {"wrapped_hex": data.hex(), "form": form, "digest": digest}
-    else:
-        content = _sealed(remote, form, data, passphrase_file)
+    content = _content(remote, data, form, digest, passphrase_file, wrapped=wrapped)
     remote.post_and_show(place_of(name, "versions", "import"), content)
 
 

@@ -51,7 +51,9 @@ class Route:
                 self._line = await Line.to(name) if name else None
 
     def retire(self) -> None:
-        """Leave the line once everything is answered."""
+        """Leave the line once everything is answered, and look for none any more."""
+        if self._seeking is not None:
+            self._seeking.cancel()
         if self._line is not None:
             self._line.retire()
 

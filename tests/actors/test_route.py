@@ -116,3 +116,16 @@ async def test_a_line_that_breaks_tells_so_and_gives_way_to_ray(host: Host) -> N
     with pytest.raises(LineBrokenError):
         await route.call(b"")
     assert await route.call(b"") == b"ray"
+
+
+async def test_a_route_that_is_retired_while_it_looks_for_a_line_opens_none(host: Host) -> None:
+    route = Route(host)
+    host.gate.clear()
+    for _ in range(CALLS_BEFORE_A_LINE):
+        await route.call(b"")
+    await host.asked.wait()
+    route.retire()
+    host.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await settled(route)
+    assert await route.call(b"") == b"ray"

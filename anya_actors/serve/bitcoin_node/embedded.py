@@ -39,11 +39,11 @@ from anya_actors.services.bitcoin_node.service import BitcoinNodeService
 from anya_actors.services.bitcoin_node.wallets.sealing import WalletSeals
 
 FEE_INTERVAL_S: Final = 3600.0
+"""Between two writings of the fee estimates, as in Core."""
 # Above those that Ray's processes take, below those that Linux gives to outgoing connections: a port that
 # a node comes back to must not be somebody's connection meanwhile.
 _OWN_PORTS: Final = range(20_000, 32_768)
 _TRIES: Final = 100
-"""Between two writings of the fee estimates, as in Core."""
 
 
 @dataclass(frozen=True, slots=True)

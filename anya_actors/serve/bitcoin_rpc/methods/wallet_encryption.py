@@ -35,10 +35,15 @@ _NULL_OPENING: Final = (
 
 def _verify_state(wallet: Wallet, *, encrypted: bool, called: str) -> None:
     """Raise `RpcError` with Core's words unless the wallet is encrypted, or is not, as the call needs it."""
-    if (wallet.encryption is not None) is not encrypted:
-        state = "an unencrypted" if encrypted else "an encrypted"
-        text = f"Error: running with {state} wallet, but {called} was called."
-        raise RpcError(RpcCode.WALLET_WRONG_ENCRYPTION_STATE, text)
+    is_encrypted = wallet.encryption is not None
+    if is_encrypted is not encrypted:
+        raise _wrong_state(called, is_encrypted=is_encrypted)
+
+
+def _wrong_state(called: str, *, is_encrypted: bool) -> RpcError:
+    state = "an encrypted" if is_encrypted else "an unencrypted"
+    text = f"Error: running with {state} wallet, but {called} was called."
+    return RpcError(RpcCode.WALLET_WRONG_ENCRYPTION_STATE, text)
 
 
 @contextmanager
@@ -62,9 +67,7 @@ async def _opened(opening: Awaitable[None], passphrase: str, called: str, null: 
         text = null if "\0" in passphrase else _WRONG
         raise RpcError(RpcCode.WALLET_PASSPHRASE_INCORRECT, text) from error
     except WrongEncryptionStateError as error:
-        state = "an encrypted" if error.is_encrypted else "an unencrypted"
-        text = f"Error: running with {state} wallet, but {called} was called."
-        raise RpcError(RpcCode.WALLET_WRONG_ENCRYPTION_STATE, text) from error
+        raise _wrong_state(called, is_encrypted=error.is_encrypted) from error
     except HardenedRangeError as error:
         text = f"Error: Failed to encrypt the wallet: {error}"
         raise RpcError(RpcCode.WALLET_ENCRYPTION_FAILED, text) from error
